@@ -1,0 +1,52 @@
+# Two commands: `make demo` and `make test`. Both work on a fresh machine with Python >= 3.11; nothing is installed
+# outside .venv, the cache of built programs and (as root, for the browser tests) Debian's chromium.
+
+VENV    ?= .venv
+PYTHON  ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14; do \
+	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
+BIN      = $(VENV)/bin
+STAMP    = $(VENV)/.installed
+STAMPDEV = $(VENV)/.installed-dev
+
+.PHONY: demo test soak bench setup lint clean
+
+demo: $(STAMP)  ## a real PostgreSQL runs out of connections, recovers, and gets its verdict
+	@$(BIN)/python -m aftershock demo
+
+test: setup  ## every test, slow layers last
+	$(BIN)/python -m pytest
+
+soak: setup  ## the storm tests, in full
+	AFTERSHOCK_SOAK=1 $(BIN)/python -m pytest tests/component
+
+bench: setup  ## side by side with peers; prints what stands in bench/RESULTS.md
+	$(BIN)/python bench
+
+lint: $(STAMPDEV)
+	$(BIN)/python -m pytest tests/test_house.py
+
+setup: $(STAMPDEV)
+	@if [ "$$(id -u)" = 0 ] && ! command -v chromium >/dev/null 2>&1 && command -v apt-get >/dev/null 2>&1; then \
+		echo "Installing Debian's chromium for the report's browser tests"; \
+		apt-get update -q >/dev/null && DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends chromium >/dev/null \
+		|| echo "no chromium: the browser tests will say that they are skipped"; fi
+
+$(VENV)/bin/python:
+	@test -n "$(PYTHON)" || { echo "Aftershock needs Python 3.11 or newer, and found none. Install it (Debian: apt-get install python3 python3-venv) and run make again."; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then \
+			apt-get update -q >/dev/null && DEBIAN_FRONTEND=noninteractive apt-get install -qy python3-venv >/dev/null && $(PYTHON) -m venv $(VENV); \
+		else echo "Python can't make a virtual environment here. Install python3-venv (Debian: apt-get install python3-venv) and run make again."; exit 1; fi; }
+
+$(STAMP): $(VENV)/bin/python pyproject.toml constraints.txt
+	@echo "Installing Aftershock into $(VENV)"
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
+
+$(STAMPDEV): $(STAMP)
+	@echo "Installing what the tests need into $(VENV)"
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

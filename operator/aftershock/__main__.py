@@ -1,0 +1,5 @@
+"""`python -m aftershock` is the command line."""
+
+from aftershock.cli import main
+
+main()

@@ -1,0 +1,196 @@
+"""PostgreSQL, through psycopg: sessions that bear a name, the server's clock, and who is connected.
+
+Every call has a deadline. A refusal becomes a TargetError that says what to do; the DSN's password is never in it. Sessions
+are in autocommit, so that one that does nothing is idle, and never idle in a transaction.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, LiteralString, TypeAlias
+
+from aftershock.adapters.lazily import lazily
+from aftershock.errors import TargetError
+
+if TYPE_CHECKING:
+    import psycopg
+    import psycopg.conninfo
+else:
+    psycopg = lazily("psycopg")
+
+DEADLINE = 4.0
+"""Seconds for a login, or for a query."""
+
+OLDEST = 140000
+"""The first version whose server ends idle sessions by itself (`idle_session_timeout`)."""
+
+OBSERVER = "aftershock-observer"
+Session: TypeAlias = "psycopg.AsyncConnection[tuple[Any, ...]]"
+
+
+class SlotsTakenError(TargetError):
+    """Every connection slot that the role may use is taken (SQLSTATE 53300)."""
+
+
+@dataclass(frozen=True)
+class Activity:
+    """One client session, as the server sees it."""
+
+    pid: int
+    name: str
+    role: str
+
+
+@dataclass(frozen=True)
+class Login:
+    """How to log in to one database of the stack: `database` is its name there, `dsn` the secret."""
+
+    database: str
+    dsn: str
+    role: str | None = None
+
+    @property
+    def user(self) -> str:
+        """The role that logs in."""
+        return self.role or str(_parameters(self).get("user") or "")
+
+
+async def connect(login: Login, name: str, settings: Mapping[str, str] | None = None) -> Session:
+    """Open a session with `name` as its application_name and `settings` as its options."""
+    parameters = _parameters(login)
+    options = [parameters.get("options"), *(f"-c {key}={value}" for key, value in (settings or {}).items())]
+    parameters |= {"application_name": name, "options": " ".join(str(each) for each in options if each)}
+    if login.role:
+        parameters["user"] = login.role
+    try:
+        async with asyncio.timeout(DEADLINE):
+            return await psycopg.AsyncConnection.connect(psycopg.conninfo.make_conninfo(**parameters), autocommit=True)
+    except TimeoutError:
+        raise _refusal(login, f"no login within {DEADLINE:g} s", parameters) from None
+    except psycopg.Error as error:
+        raise _refusal(login, str(error), parameters) from None
+
+
+@asynccontextmanager
+async def session(login: Login, name: str) -> AsyncIterator[Session]:
+    """Open a session for a while."""
+    opened = await connect(login, name)
+    try:
+        yield opened
+    finally:
+        await close(opened)
+
+
+async def close(opened: Session) -> None:
+    """End the session. Never raises."""
+    with suppress(psycopg.Error, OSError):
+        await opened.close()
+
+
+async def query(opened: Session, sql: LiteralString, *values: object) -> list[tuple[Any, ...]]:
+    """Return the rows."""
+    try:
+        async with asyncio.timeout(DEADLINE):
+            return await (await opened.execute(sql, values or None)).fetchall()
+    except TimeoutError:
+        raise TargetError(
+            f"the database did not answer within {DEADLINE:g} s", "see whether it is overloaded"
+        ) from None
+    except psycopg.Error as error:
+        raise TargetError(f"the database refused a query: {_first(str(error))}", "see the server's log") from None
+
+
+async def now(opened: Session) -> float:
+    """Return the server's clock, seconds since the epoch."""
+    ((told,),) = await query(opened, "SELECT extract(epoch FROM clock_timestamp())::float8")
+    return float(told)
+
+
+async def verify(opened: Session, login: Login, timeout_ms: int | None = None) -> None:
+    """Refuse a server that is too old, and whatever stands between it and us: a pooler lends us other people's sessions.
+
+    `timeout_ms`: the `idle_session_timeout` that the session was opened with; no multiple of 1000.
+    """
+    if opened.info.server_version < OLDEST:
+        raise TargetError(
+            f"the database {login.database} is PostgreSQL {opened.info.server_version // 10000}, which can't end idle"
+            " sessions by itself",
+            "faults need PostgreSQL 14 or later",
+        )
+    ((pid, timeout),) = await query(opened, "SELECT pg_backend_pid(), current_setting('idle_session_timeout')")
+    if pid != opened.info.backend_pid or (timeout_ms is not None and timeout != f"{timeout_ms}ms"):
+        raise _pooler(login, "the session's process id or settings read back are not the ones that it was opened with")
+
+
+async def activity(opened: Session) -> list[Activity]:
+    """Return all client sessions that the session's role may see; what it may not see has no name."""
+    rows = await query(
+        opened,
+        "SELECT pid, coalesce(application_name, ''), coalesce(usename, '') FROM pg_stat_activity"
+        " WHERE backend_type = 'client backend'",
+    )
+    return [Activity(*row) for row in rows]
+
+
+async def superusers(opened: Session) -> set[str]:
+    """Return the roles that `superuser_reserved_connections` are kept for."""
+    return {str(name) for (name,) in await query(opened, "SELECT rolname FROM pg_roles WHERE rolsuper")}
+
+
+async def sees(opened: Session, role: str) -> bool:
+    """Tell whether the session's role may see what sessions of `role` are called."""
+    rows = await query(
+        opened,
+        "SELECT pg_has_role(current_user, 'pg_read_all_stats', 'USAGE') OR pg_has_role(current_user, oid, 'USAGE')"
+        " FROM pg_roles WHERE rolname = %s",
+        role,
+    )
+    return bool(rows and rows[0][0])
+
+
+async def terminate(opened: Session, pids: Iterable[int]) -> None:
+    """End those sessions."""
+    await query(opened, "SELECT pg_terminate_backend(pid) FROM unnest(%s::int[]) AS pid", list(pids))
+
+
+def _parameters(login: Login) -> dict[str, Any]:
+    try:
+        return dict(psycopg.conninfo.conninfo_to_dict(login.dsn))
+    except psycopg.Error:
+        raise TargetError(
+            f"the DSN of the database {login.database} can't be read",
+            "write it like `host=… port=… user=… password=… dbname=…`, or postgresql://user:password@host:port/dbname",
+        ) from None
+
+
+def _refusal(login: Login, said: str, parameters: Mapping[str, Any]) -> TargetError:
+    """Say why a login failed. libpq tells no SQLSTATE for it, so the (English) words have to do."""
+    where = f"the database {login.database} at {parameters.get('host', 'localhost')}:{parameters.get('port', 5432)}"
+    said = _first(said)
+    if secret := parameters.get("password"):
+        said = said.replace(str(secret), "…")
+    if any(words in said for words in ("too many clients", "too many connections", "connection slots are reserved")):
+        return SlotsTakenError(f"{where} has no slot left: {said}", "wait, or name an `observer:` with reserved slots")
+    if "unsupported startup parameter" in said:
+        return _pooler(login, said)
+    if any(words in said for words in ("authentication failed", "no password supplied", "no pg_hba.conf entry")):
+        return TargetError(f"{where} refuses the login: {said}", "correct user and password in the DSN")
+    if "does not exist" in said:
+        return TargetError(f"{where} refuses the login: {said}", "correct the DSN")
+    return TargetError(f"{where} can't be reached: {said}", "see whether it runs, and compare host and port in the DSN")
+
+
+def _pooler(login: Login, said: str) -> TargetError:
+    return TargetError(
+        f"a pooler seems to stand before the database {login.database}: {said}",
+        "give the Stack the DSN of PostgreSQL itself, not of the pooler",
+    )
+
+
+def _first(said: str) -> str:
+    """Return what matters of libpq's several lines."""
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    return (
+        lines[0].removeprefix("connection failed: ").rpartition("FATAL: ")[2].strip() if lines else "it doesn't say why"
+    )

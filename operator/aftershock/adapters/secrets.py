@@ -1,0 +1,50 @@
+"""Secrets are named in documents and read here, at the last moment; every value read is remembered for redaction."""
+
+import os
+import re
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from aftershock.errors import InputError
+from aftershock.model.metadata import Secret
+
+_KEYWORD_PASSWORD = re.compile(r"password\s*=\s*'?([^'\s]+)")
+_seen: set[str] = set()
+
+
+def read(secret: Secret, folder: Path) -> str:
+    """Return the secret's value. A relative `file` starts at `folder`. InputError where it can't be read."""
+    if secret.env is not None:
+        value = os.environ.get(secret.env)
+        if value is None:
+            raise InputError(
+                f"the environment variable {secret.env} is not set", f"export {secret.env}=… and try again"
+            )
+    elif secret.file is not None:
+        value = _read_file(folder / secret.file)
+    else:
+        raise InputError("a secretRef can only be read inside a cluster", "use `env:` or `file:` for a local run")
+    _seen.update(_sensitive(value))
+    return value
+
+
+def _sensitive(value: str) -> set[str]:
+    """Return the value, and the password within it where it is a DSN: an error message may name that alone."""
+    found = {value, *_KEYWORD_PASSWORD.findall(value)}
+    if "://" in value and (password := urlsplit(value).password):
+        found |= {password, unquote(password)}
+    return {text for text in found if text}
+
+
+def _read_file(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise InputError(
+            f"can't read the secret {path}: {error.strerror}", "check the path and its permissions"
+        ) from None
+
+
+def seen() -> frozenset[str]:
+    """Return every secret value that this process has read."""
+    return frozenset(_seen)

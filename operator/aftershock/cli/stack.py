@@ -1,0 +1,77 @@
+"""`aftershock stack`: the reference stacks on this machine."""
+
+import click
+
+
+class InOrder(click.Group):
+    """Lists its commands in the order in which they are learned."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names as they were added."""
+        return list(self.commands)
+
+
+@click.group(
+    cls=InOrder,
+    epilog="\b\nExamples:\n  aftershock stack up 1k\n"
+    "  aftershock stack up 1k --name second\n  aftershock stack down meetings-1k",
+)
+def command() -> None:
+    """Bring a reference stack up on this machine, or down."""
+
+
+@command.command(epilog="\b\nExample:\n  aftershock stack up 1k", short_help="Start the stack of an era.")
+@click.argument("era")
+@click.option(
+    "--name", metavar="NAME", help="Its name, so that several can stand side by side (default: meetings-ERA)."
+)
+def up(era: str, name: str | None) -> None:
+    """Start the stack of ERA: real servers on free ports, every link through Toxiproxy. Running it twice is fine.
+
+    `aftershock catalog stacks` lists the eras that have a stack.
+    """
+    from aftershock.stacks import local
+
+    path = local.up(era, name, progress=click.echo)
+    click.echo(f"up: {path}")
+    click.echo("next: aftershock run db-connection-exhaustion" + (f" --stack {name}" if name else ""))
+
+
+@command.command(
+    epilog="\b\nExample:\n  aftershock stack down meetings-1k",
+    short_help="Stop a stack, or all, and leave no process behind.",
+)
+@click.argument("name", required=False)
+def down(name: str | None) -> None:
+    """Stop a stack (or all of them) and leave no process behind. An era's name means its default stack."""
+    from aftershock.stacks import local
+
+    here = local.listing()
+    for stack in [name] if name else here:
+        local.down(stack)
+        known = not {stack, f"meetings-{stack}"}.isdisjoint(here)
+        others = ", ".join(here) or "none"
+        click.echo(f"down: {stack}" if known else f"nothing to stop: there is no stack {stack!r} here, but: {others}")
+    if not name and not here:
+        click.echo("nothing to stop: there is no stack on this machine")
+
+
+@command.command(epilog="\b\nExample:\n  aftershock stack status meetings-1k")
+@click.argument("name")
+def status(name: str) -> int:
+    """Show the parts of a stack and whether each is up."""
+    from aftershock.stacks import local
+
+    parts = local.status(name)
+    for part in parts:
+        click.echo(f"{part.name:14} {part.state:10} {part.detail}")
+    return 0 if parts and all(part.up for part in parts) else 8
+
+
+@command.command("ls", epilog="\b\nExample:\n  aftershock stack ls")
+def listing() -> None:
+    """List the stacks of this machine."""
+    from aftershock.stacks import local
+
+    for name in local.listing():
+        click.echo(name)

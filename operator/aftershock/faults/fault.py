@@ -1,0 +1,74 @@
+"""What a fault is to the rest of the house: a name, typed parameters, and a way to hold it for one lease."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import msgspec
+
+from aftershock.core.lease import Lease
+from aftershock.model.stack import Stack
+
+TargetKind = Literal["database", "link", "workload", "load"]
+
+
+class Parameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
+    """Base of every fault's `with:`. Durations and percentages are unit types, as everywhere in YAML."""
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where a fault is held: a named target of a stack. `folder` is where the stack's file lies; relative paths start there.
+
+    `collateral`: Stack and Experiment both allow that what belongs to nobody in the Stack suffers too.
+    """
+
+    stack: Stack
+    target: str
+    folder: Path
+    collateral: bool = False
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a second observer saw. `holds` answers "is the fault there?"; `saw` is for the person who doubts it."""
+
+    holds: bool
+    observer: str
+    saw: str
+
+
+class Hold(Protocol):
+    """One fault at one target for one lease. Every call has a deadline of its own and raises TargetError when it passes."""
+
+    async def prepare(self) -> None:
+        """Connect observers. Nothing at the target changes."""
+
+    async def inject(self) -> None:
+        """Inject. Injecting twice is injecting once."""
+
+    async def observe(self) -> Evidence:
+        """Ask the second observer: called before injection, about once a second while held, and after healing."""
+
+    async def heal(self) -> None:
+        """Remove the fault. Healing twice is healing once."""
+
+    async def left(self) -> list[str]:
+        """Ask the target what of this lease is left, a line each; empty is clean."""
+
+    async def close(self) -> None:
+        """Let go of observers. Never raises."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A registry entry. `clock` reads the target's own clock (seconds since the epoch); `undo` goes on record before inject."""
+
+    name: str
+    summary: str
+    target: TargetKind
+    parameters: type[Parameters]
+    hold: Callable[[Site, Lease, Any], Hold]
+    clock: Callable[[Site], Awaitable[float]]
+    undo: Callable[[Site, Lease], Mapping[str, Any]] = field(default=lambda _site, _lease: {})

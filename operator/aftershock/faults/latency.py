@@ -1,0 +1,51 @@
+"""`latency`: everything that crosses the link takes longer. A canary times a round trip."""
+
+from aftershock.adapters.canary import DEADLINE, Line, talk
+from aftershock.faults.link import ToxicParameters, milliseconds
+from aftershock.faults.toxic import Kind, Sight, speechless, toxic_fault
+from aftershock.model.units import Duration
+
+
+class Latency(ToxicParameters, frozen=True, kw_only=True):
+    """Each direction takes `latency` longer, give or take `jitter`."""
+
+    latency: Duration
+    jitter: Duration = Duration(0)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.jitter < self.latency:
+            raise ValueError("jitter: less than latency")
+
+
+def added(wanted: Latency, ways: int) -> float:
+    """Return the seconds that a round trip takes longer, at the least."""
+    return float(wanted.latency - wanted.jitter) * ways
+
+
+async def shows(line: Line, wanted: Latency, ways: int) -> Sight:
+    """Time one round trip; one that outlasts the canary's patience took long enough for any latency."""
+    seen = await talk(line)
+    slow = seen.end in {"answered", "silent"} and seen.took >= min(added(wanted, ways), DEADLINE)
+    return Sight(slow, f"{seen}; a round trip used to take {line.usual * 1000:.0f} ms")
+
+
+def doubt(line: Line, wanted: Latency) -> str | None:
+    """A latency that drowns in what a round trip takes anyway can't be told from it."""
+    if added(wanted, 1) < 2 * line.usual + 0.005:
+        return f"a round trip takes {line.usual * 1000:.1f} ms anyway"
+    return speechless(line)
+
+
+LATENCY = toxic_fault(
+    "latency",
+    "Everything that crosses the link takes longer.",
+    Latency,
+    Kind(
+        "latency",
+        lambda wanted: {"latency": milliseconds(wanted.latency), "jitter": milliseconds(wanted.jitter)},
+        shows,
+        doubt,
+        lambda wanted: added(wanted, 1),
+    ),
+)

@@ -1,0 +1,95 @@
+"""Rules across documents: does an Experiment fit the Stack that it is to run on? Pure; problems name file and line."""
+
+from collections.abc import Iterator, Mapping
+
+from aftershock.model.check import FaultType
+from aftershock.model.experiment import Experiment, Injection
+from aftershock.model.load import Document
+from aftershock.model.problem import Path, Problem, choose
+from aftershock.model.stack import Database, Link, Stack, StackSpec, Workload
+
+TARGETS = {"database": "databases", "link": "links", "workload": "workloads"}
+"""Kinds of targets, and the list of a Stack that names them."""
+
+
+def check_against(
+    experiment: Document[Experiment], stack: Document[Stack], faults: Mapping[str, FaultType]
+) -> list[Problem]:
+    """Return everything that keeps `experiment` from running on `stack`, whichever stack it names itself."""
+    return [
+        *_production(experiment, stack),
+        *_indicators(experiment, stack),
+        *(
+            problem
+            for place, injection in enumerate(experiment.object.spec.timeline)
+            for problem in _target(experiment, place, injection, stack, faults)
+        ),
+    ]
+
+
+def _production(experiment: Document[Experiment], stack: Document[Stack]) -> Iterator[Problem]:
+    if stack.object.spec.environment != "production":
+        return
+    for document, allowed in ((stack, stack.object.spec.allow), (experiment, experiment.object.spec.allow)):
+        if not allowed.production:
+            message = f"stack `{stack.name}` is in production, and {document.kind} `{document.name}` doesn't allow that"
+            yield document.problem(
+                ("spec", "allow", "production"), message, "add `allow: {production: true}` if it is meant"
+            )
+
+
+def _indicators(experiment: Document[Experiment], stack: Document[Stack]) -> Iterator[Problem]:
+    spec = experiment.object.spec
+    known = [indicator.name for indicator in stack.object.spec.indicators]
+    asked: list[tuple[Path, str]] = [
+        *((("expect", place, "indicator"), claim.indicator) for place, claim in enumerate(spec.expect)),
+        *((("guardrails", place, "indicator"), guard.indicator) for place, guard in enumerate(spec.guardrails)),
+        *([(("load", "indicator"), spec.load.indicator)] if spec.load else []),
+    ]
+    for path, name in asked:
+        if name not in known:
+            message = f"stack `{stack.name}` has no indicator `{name}`"
+            yield experiment.problem(("spec", *path), message, choose(name, known, "add it to the stack"))
+
+
+def _target(
+    experiment: Document[Experiment],
+    place: int,
+    injection: Injection,
+    stack: Document[Stack],
+    faults: Mapping[str, FaultType],
+) -> Iterator[Problem]:
+    way: Path = ("spec", "timeline", place)
+    fault = faults.get(injection.fault)
+    if fault is None:
+        message = f"`{injection.fault}` is no known fault"
+        yield experiment.problem((*way, "fault"), message, choose(injection.fault, sorted(faults)))
+    elif fault.target == "load":
+        yield from _load(experiment, injection, way)
+    elif injection.target not in (known := _names(stack.object.spec, fault.target)):
+        message = _mistaken(injection, stack, fault.target)
+        advice = choose(injection.target, known, f"add it to `{TARGETS[fault.target]}` of the stack")
+        yield experiment.problem((*way, "target"), message, advice)
+
+
+def _names(spec: StackSpec, kind: str) -> list[str]:
+    targets: list[Database] | list[Link] | list[Workload] = getattr(spec, TARGETS[kind])
+    return [target.name for target in targets]
+
+
+def _mistaken(injection: Injection, stack: Document[Stack], kind: str) -> str:
+    """Say what the target is instead: of another kind, or nothing that the stack names."""
+    for other in TARGETS:
+        if injection.target in _names(stack.object.spec, other):
+            return f"`{injection.target}` is a {other}; `{injection.fault}` is held at a {kind}"
+    return f"stack `{stack.name}` names no {kind} `{injection.target}`"
+
+
+def _load(experiment: Document[Experiment], injection: Injection, way: Path) -> Iterator[Problem]:
+    load = experiment.object.spec.load
+    if load is None:
+        message = f"`{injection.fault}` changes the load, and the experiment has none"
+        yield experiment.problem((*way, "fault"), message, "add `load:` with an indicator and a rate")
+    elif injection.target not in ("load", load.indicator):
+        message = f"the load doesn't go to `{injection.target}`"
+        yield experiment.problem((*way, "target"), message, f"write `load` or `{load.indicator}`")

@@ -1,0 +1,79 @@
+"""`Experiment`: faults on a timeline with a hypothesis."""
+
+from typing import Any, Literal
+
+from aftershock.model.metadata import ApiVersion, Metadata, Record
+from aftershock.model.stack import Allow
+from aftershock.model.units import Duration, Percentage, Rate
+
+
+class Expectation(Record, frozen=True, kw_only=True):
+    """A part of the hypothesis as a claim: a share of good requests of one indicator, during the fault or the recovery."""
+
+    indicator: str
+    during: Literal["fault", "recovery"]
+    at_least: Percentage | None = None
+    at_most: Percentage | None = None
+    counted: Literal["probes", "load"] = "probes"
+
+
+class Load(Record, frozen=True, kw_only=True):
+    """An open-loop load: the indicator's request, `rate` times a second, sent on schedule whatever comes back."""
+
+    indicator: str
+    rate: Rate
+
+
+class Injection(Record, frozen=True, kw_only=True):
+    """One fault on the timeline. `at` counts from the end of the baseline; `represents` is the time it stands for."""
+
+    at: Duration = Duration(0)
+    for_: Duration
+    represents: Duration | None = None
+    fault: str
+    target: str
+    with_: dict[str, Any] = {}
+
+
+class Guardrail(Record, frozen=True, kw_only=True):
+    """Abort when the share of good requests of `indicator` stays below `below` for `for`."""
+
+    indicator: str
+    below: Percentage
+    for_: Duration
+
+
+class Baseline(Record, frozen=True, kw_only=True):
+    """How long the stack is watched before anything is injected."""
+
+    for_: Duration = Duration(10)
+
+
+class Recovery(Record, frozen=True, kw_only=True):
+    """After healing: wait until every objective has held for `steady`, at the most `watch`."""
+
+    watch: Duration = Duration(120)
+    steady: Duration = Duration(10)
+
+
+class ExperimentSpec(Record, frozen=True, kw_only=True):
+    """What is done, to which stack, under which load, and what is expected of it."""
+
+    stack: str
+    eras: list[str] = []
+    hypothesis: str | None = None
+    expect: list[Expectation] = []
+    load: Load | None = None
+    baseline: Baseline = Baseline()
+    timeline: list[Injection] = []
+    guardrails: list[Guardrail] = []
+    recovery: Recovery = Recovery()
+    allow: Allow = Allow()
+
+
+class Experiment(Record, frozen=True, kw_only=True, tag_field="kind", tag="Experiment"):
+    """Faults on a timeline with a hypothesis."""
+
+    api_version: ApiVersion
+    metadata: Metadata
+    spec: ExperimentSpec

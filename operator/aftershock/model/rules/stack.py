@@ -1,0 +1,135 @@
+"""What the parts of a Stack must be to each other, and what addresses and secrets look like."""
+
+from aftershock.model import names
+from aftershock.model.rules.making import Findings, Rules, exactly_one, labels, once, reference, texts
+from aftershock.model.stack import (
+    BasicAuth,
+    Database,
+    HttpAuth,
+    HttpProbe,
+    Indicator,
+    LedgerProbe,
+    Link,
+    PidFileControl,
+    PromqlProbe,
+    Setting,
+    SqlProbe,
+    StackSpec,
+    SupervisorControl,
+    ToxiproxyServer,
+    Workload,
+)
+
+
+def _database_of(database: Database) -> Findings:
+    if database.role == "replica" and database.of is None:
+        yield ("of",), "missing for a replica", "name the database that it follows"
+    if database.role == "primary" and database.of is not None:
+        yield ("of",), "found on a primary", "write `role: replica`, or leave it out"
+
+
+def _link_shape(link: Link) -> Findings:
+    created = [name for name in ("listen", "upstream") if getattr(link, name) is not None]
+    if link.proxy is not None and created:
+        advice = "`proxy` names one that is there; `listen` and `upstream` create one"
+        yield (created[0],), "found beside `proxy`", advice
+    elif link.proxy is None and len(created) != 2:
+        found = f"found only `{created[0]}`" if created else "found neither `proxy` nor `listen` and `upstream`"
+        yield (), found, "name a `proxy` that is there, or have one created with `listen` and `upstream`"
+
+
+def _workload_shape(workload: Workload) -> Findings:
+    if workload.selector is not None:
+        if not workload.selector:
+            yield ("selector",), "an empty selector would choose every pod", "name labels of the workload"
+        yield from labels(workload.selector, "selector")
+    if workload.replicas is not None and workload.replicas < 1:
+        yield ("replicas",), f"found {workload.replicas}", "write 1 or more"
+
+
+def _header_lines(probe: HttpProbe | LedgerProbe) -> Findings:
+    for key, value in probe.headers.items():
+        for message, advice in (*names.header(key), *names.header_value(value)):
+            yield ("headers", key), message, advice
+
+
+def _http_answers(probe: HttpProbe) -> Findings:
+    if not probe.expect:
+        yield ("expect",), "found no status", "name the statuses of a good answer, like [200]"
+    for place, status in enumerate(probe.expect):
+        if not 100 <= status <= 599:
+            yield ("expect", place), f"found {status}", "an HTTP status is 100 to 599"
+    if probe.method == "HEAD" and probe.contains is not None:
+        yield ("contains",), "an answer to HEAD has no body", "ask with GET, or leave it out"
+
+
+def _promql_bounds(probe: PromqlProbe) -> Findings:
+    if probe.at_least is not None and probe.at_most is not None and probe.at_least > probe.at_most:
+        message = f"{probe.at_least:g} is more than `atMost`, {probe.at_most:g}"
+        yield ("atLeast",), message, "no value is within; swap them"
+
+
+def _indicator_times(indicator: Indicator) -> Findings:
+    if indicator.every < 0.001:
+        yield ("every",), f"found {indicator.every}", "probe each 1ms at the most often"
+    if indicator.timeout <= 0:
+        yield ("timeout",), f"found {indicator.timeout}", "write more than zero"
+
+
+def _stack_references(spec: StackSpec) -> Findings:
+    databases, workloads = spec.databases, spec.workloads
+    for place, link in enumerate(spec.links):
+        wanted = getattr(link, "toxiproxy", None)
+        yield from reference(("links", place, "toxiproxy"), wanted, spec.toxiproxies, "toxiproxy", "a toxiproxy")
+    for place, setting in enumerate(spec.settings):
+        wanted = getattr(setting, "workload", None)
+        yield from reference(("settings", place, "workload"), wanted, workloads, "workload", "a workload")
+    for place, indicator in enumerate(spec.indicators):
+        wanted = getattr(getattr(indicator, "sql", None), "database", None)
+        yield from reference(("indicators", place, "sql", "database"), wanted, databases, "database", "a database")
+
+
+def _replicas_follow(spec: StackSpec) -> Findings:
+    primaries = [database for database in spec.databases if getattr(database, "role", "primary") == "primary"]
+    for place, database in enumerate(spec.databases):
+        if getattr(database, "role", None) == "replica":
+            yield from reference(("databases", place, "of"), database.of, primaries, "primary database", "a primary")
+
+
+def _links_are_apart(spec: StackSpec) -> Findings:
+    for field in ("proxy", "listen"):
+        first: dict[tuple[str | None, ...], str] = {}
+        for place, link in enumerate(spec.links):
+            where = (getattr(link, "toxiproxy", None), getattr(link, field, None))
+            if None not in where and first.setdefault(where, link.name) != link.name:
+                message = f"the same {field} as link `{first[where]}`"
+                yield ("links", place, field), message, "a fault at one would be a fault at both: keep one of them"
+
+
+RULES: Rules = {
+    SupervisorControl: (texts(url=names.supervisor_url, program=names.something),),
+    PidFileControl: (texts(path=names.something),),
+    ToxiproxyServer: (texts(name=names.label, url=names.url),),
+    Database: (texts(name=names.label), _database_of),
+    Link: (
+        texts(name=names.label, proxy=names.something, from_=names.label, to=names.label),
+        texts(listen=names.address, upstream=names.address),
+        _link_shape,
+    ),
+    Workload: (texts(name=names.label), exactly_one("supervisor", "pid_file", "selector"), _workload_shape),
+    Setting: (texts(name=names.label, env=names.variable),),
+    BasicAuth: (texts(username=names.something),),
+    HttpAuth: (exactly_one("bearer", "basic"),),
+    HttpProbe: (texts(url=names.url), _header_lines, _http_answers),
+    SqlProbe: (texts(query=names.something),),
+    PromqlProbe: (texts(url=names.url, query=names.something), _promql_bounds),
+    LedgerProbe: (texts(write=names.url, read=names.url), _header_lines),
+    Indicator: (texts(name=names.label), exactly_one("http", "sql", "promql", "ledger"), _indicator_times),
+    StackSpec: (
+        texts(era=names.name),
+        *map(once, ("toxiproxies", "databases", "links", "workloads", "settings", "indicators")),
+        _stack_references,
+        _replicas_follow,
+        _links_are_apart,
+    ),
+}

@@ -1,0 +1,187 @@
+"""`Stack`: what is deployed. A target that no Stack names can't be hit."""
+
+from typing import Literal
+
+from aftershock.model.metadata import ApiVersion, Metadata, Record, Secret
+from aftershock.model.units import Duration
+
+
+class SupervisorControl(Record, frozen=True, kw_only=True):
+    """A program that supervisord keeps. `url` is `unix:///path/to.sock` or `http://127.0.0.1:port`."""
+
+    url: str
+    program: str
+
+
+class PidFileControl(Record, frozen=True, kw_only=True):
+    """A process whose id stands in a file. It can be killed and paused, but not held down or restarted."""
+
+    path: str
+
+
+class Restart(Record, frozen=True, kw_only=True):
+    """How a wedged part is restarted. Typed: never a shell line."""
+
+    supervisor: SupervisorControl
+
+
+class ToxiproxyServer(Record, frozen=True, kw_only=True):
+    """A Toxiproxy and its API's address."""
+
+    name: str
+    url: str
+    restart: Restart | None = None
+
+
+class Database(Record, frozen=True, kw_only=True):
+    """A database, reached directly and not through a pooler: faults need sessions of their own.
+
+    `dsn` logs in as the application's role. `observer`, where given, logs in as a role that may use reserved slots and
+    see every session; without it the observer connects as the application's role before anything is injected.
+    """
+
+    name: str
+    engine: Literal["postgresql"] = "postgresql"
+    role: Literal["primary", "replica"] = "primary"
+    of: str | None = None
+    dsn: Secret
+    observer: Secret | None = None
+
+
+class Link(Record, frozen=True, kw_only=True):
+    """A connection that passes through Toxiproxy.
+
+    Either `proxy` names a proxy that is there, or `listen` and `upstream` (both `host:port`) have one created for the
+    run and removed with its lease.
+    """
+
+    name: str
+    toxiproxy: str
+    proxy: str | None = None
+    listen: str | None = None
+    upstream: str | None = None
+    from_: str | None = None
+    to: str | None = None
+
+
+class Workload(Record, frozen=True, kw_only=True):
+    """A part that runs. Locally: kept by supervisord, or known by a pid file. In a cluster: chosen by `selector`."""
+
+    name: str
+    supervisor: SupervisorControl | None = None
+    pid_file: PidFileControl | None = None
+    selector: dict[str, str] | None = None
+    region: str | None = None
+    replicas: int | None = None
+
+
+class Setting(Record, frozen=True, kw_only=True):
+    """An environment variable of a workload that mitigations may change."""
+
+    name: str
+    workload: str
+    env: str
+
+
+class BasicAuth(Record, frozen=True, kw_only=True):
+    """HTTP basic authentication."""
+
+    username: str
+    password: Secret
+
+
+class HttpAuth(Record, frozen=True, kw_only=True):
+    """Exactly one of the two."""
+
+    bearer: Secret | None = None
+    basic: BasicAuth | None = None
+
+
+class HttpProbe(Record, frozen=True, kw_only=True):
+    """One HTTP/1.1 request. Good: the status is one of `expect` and, if given, the body contains `contains`."""
+
+    url: str
+    method: Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"] = "GET"
+    headers: dict[str, str] = {}
+    body: str | None = None
+    expect: tuple[int, ...] = (200,)
+    contains: str | None = None
+    auth: HttpAuth | None = None
+    connection: Literal["keep-alive", "new"] = "keep-alive"
+
+
+class SqlProbe(Record, frozen=True, kw_only=True):
+    """One query against a database of the stack. Good: it answers; with `expect`, its first value equals it as text."""
+
+    database: str
+    query: str
+    expect: str | None = None
+
+
+class PromqlProbe(Record, frozen=True, kw_only=True):
+    """One instant query. Good: exactly one sample, within `atLeast` and `atMost`. No sample is missing data, not good."""
+
+    url: str
+    query: str
+    at_least: float | None = None
+    at_most: float | None = None
+    auth: HttpAuth | None = None
+
+
+class LedgerProbe(Record, frozen=True, kw_only=True):
+    """Writes through an entry point and reads back what was acknowledged.
+
+    `write` gets `POST {"id": …, "text": …}` and acknowledges with 2xx. `read` answers with a JSON list of ids, or of
+    objects with an `id` (an object with one such list in it will do); with `{id}` in its URL it is asked once an id,
+    200 meaning there and 404 gone.
+    """
+
+    write: str
+    read: str
+    headers: dict[str, str] = {}
+    auth: HttpAuth | None = None
+
+
+class Indicator(Record, frozen=True, kw_only=True):
+    """Something measured from a client's side, each `every`; no answer within `timeout` is a failure. One probe kind."""
+
+    name: str
+    every: Duration = Duration(0.1)
+    timeout: Duration = Duration(2.0)
+    http: HttpProbe | None = None
+    sql: SqlProbe | None = None
+    promql: PromqlProbe | None = None
+    ledger: LedgerProbe | None = None
+
+
+class Allow(Record, frozen=True, kw_only=True):
+    """What is forbidden unless both Stack and Experiment allow it.
+
+    `production`: to run on a stack whose environment that is. `collateral`: to let suffer what belongs to nobody in the
+    Stack, like other clients of a database whose slots are taken.
+    """
+
+    production: bool = False
+    collateral: bool = False
+
+
+class StackSpec(Record, frozen=True, kw_only=True):
+    """Databases, workloads, links, entry points and indicators of one deployment."""
+
+    era: str
+    environment: Literal["test", "staging", "production"]
+    allow: Allow = Allow()
+    toxiproxies: list[ToxiproxyServer] = []
+    databases: list[Database] = []
+    links: list[Link] = []
+    workloads: list[Workload] = []
+    settings: list[Setting] = []
+    indicators: list[Indicator] = []
+
+
+class Stack(Record, frozen=True, kw_only=True, tag_field="kind", tag="Stack"):
+    """What is deployed, and how its clients see it."""
+
+    api_version: ApiVersion
+    metadata: Metadata
+    spec: StackSpec

@@ -1,0 +1,104 @@
+"""The ledger: writes through an entry point, and afterwards reads back through one, as clients do.
+
+A write that was answered 2xx is *acknowledged*. One that was answered 4xx, or for which no connection came about, was
+*refused*: nobody was promised anything. Everything else (no answer in time, a lost connection, 5xx) is *indeterminate*: it
+may be there or not. An acknowledged write that is absent when read back is *lost*: it is looked for a second time before
+that is said, since a replica may lag, and only what is absent both times is lost.
+
+Writes are never sent twice: then one could be there though its acknowledged twin is gone.
+"""
+
+from collections.abc import Callable
+from itertools import count
+
+import msgspec
+
+from aftershock.core.history import Ledgered, Lost
+from aftershock.model.stack import LedgerProbe
+from aftershock.probes.answer import Answer
+from aftershock.probes.connection import Channel, Outcome
+from aftershock.probes.http import Means, authorized, why
+from aftershock.probes.pulse import Pulse, Request
+from aftershock.probes.readback import Absent, ReadBack
+from aftershock.probes.request import head, parse_url, whole
+from aftershock.probes.schedule import SECOND
+
+LOST_LISTED = 1000
+_NEVER_SENT = frozenset({"refused", "dns", "unsent"})
+
+
+class Ledger:
+    """One indicator's writes. `prefix` with `numbers` makes ids that no other run and no other ledger of this one has."""
+
+    def __init__(
+        self, pulse: Pulse, wanted: LedgerProbe, means: Means, *, name: str, prefix: str, numbers: "count[int]"
+    ) -> None:
+        url = parse_url(wanted.write)
+        headers = authorized(wanted.headers, wanted.auth, means.folder)
+        self._name = name
+        self._pulse = pulse
+        self._note = means.note
+        self._prefix = prefix
+        self._numbers = numbers
+        self._acknowledged: dict[int, int] = {}
+        self._indeterminate = 0
+        self._start = head("POST", url, {"Content-Type": "application/json", **headers})
+        self._channel = Channel(means.peer(url), self._heard, resend=False)
+        self._loop = means.loop
+        self._read_back = ReadBack(wanted.read, headers, means.peer, prefix)
+
+    def send(self, request: Request) -> None:
+        """Write now; never block."""
+        request.number = next(self._numbers)
+        id_ = f"{self._prefix}{request.number}"
+        body = msgspec.json.encode({"id": id_, "text": f"written by aftershock to be read back: {id_}"})
+        self._channel.send(request, whole(self._start, body))
+
+    def abandon(self, request: Request) -> None:
+        """Let go: the request's time is over, and nobody knows what became of the write."""
+        self._channel.abandon(request)
+        self._indeterminate += 1
+
+    def _heard(self, request: Request, kind: str | None, outcome: Outcome) -> None:
+        if isinstance(outcome, Answer) and kind is None:
+            kind = self._judge(request, outcome)
+        else:
+            self._indeterminate += kind not in _NEVER_SENT
+            if kind == "error":
+                self._note(why(outcome))
+        self._pulse.settle(request, kind)
+
+    def _judge(self, request: Request, answer: Answer) -> str | None:
+        if 200 <= answer.status < 300:
+            self._acknowledged[request.number] = self._loop.now()
+            return None
+        self._indeterminate += not 400 <= answer.status < 500
+        return f"status-{answer.status}"
+
+    def conclude(self, tell: Callable[[Ledgered], None]) -> None:
+        """Read back; `tell` hears the result, once."""
+        ids = {f"{self._prefix}{number}" for number in self._acknowledged}
+        self._read_back.start(ids, lambda found: tell(self._account(found)))
+
+    def _account(self, found: Absent | str) -> Ledgered:
+        """Return the record of what was read; `found` is why nothing could be."""
+        acknowledged = len(self._acknowledged)
+        at = self._loop.now() / SECOND
+        if isinstance(found, str):
+            return Ledgered(
+                at=at, indicator=self._name, read=False, saw=found, acknowledged=acknowledged,
+                indeterminate=self._indeterminate,
+            )  # fmt: skip
+        times = sorted((self._acknowledged[int(id_[len(self._prefix) :])] / SECOND, id_) for id_ in found.ids)
+        return Ledgered(
+            at=at,
+            indicator=self._name,
+            read=True,
+            saw=found.saw,
+            acknowledged=acknowledged,
+            indeterminate=self._indeterminate,
+            lost_count=len(times),
+            lost=[Lost(id=id_, acknowledged=when) for when, id_ in times[:LOST_LISTED]],
+            oldest_lost=times[0][0] if times else None,
+            newest_lost=times[-1][0] if times else None,
+        )

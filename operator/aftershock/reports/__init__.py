@@ -1,0 +1,1 @@
+"""Journal in; terminal, JSON, JUnit, Markdown, HTML out."""

@@ -1,0 +1,1 @@
+"""The pieces of the HTML report. `reports/html.py` puts them together; nobody else needs them."""

@@ -1,0 +1,1 @@
+"""Executor, reaper, launchers, clocks: the only place where core meets adapters."""

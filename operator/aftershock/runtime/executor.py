@@ -1,0 +1,203 @@
+"""Carries out one run: phase after phase, each move on record, and every exit through Cleanup.
+
+The table of moves is core's; what is judged, and whether the stack is steady, are core's too. This file waits, calls
+adapters, and writes down what happened.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from aftershock.core.history import Aborting, Any_, Cleaned, Ended, Entered, Errored
+from aftershock.core.lease import Lease
+from aftershock.core.phases import Event as Move
+from aftershock.core.phases import Phase, advance
+from aftershock.core.plan import Plan
+from aftershock.core.steady import recovered, steady
+from aftershock.core.verdict import Truth
+from aftershock.errors import AftershockError, HeldError
+from aftershock.faults.fault import Evidence
+from aftershock.model.era import Era
+from aftershock.model.experiment import Experiment
+from aftershock.model.stack import Stack
+from aftershock.runtime import leftovers
+from aftershock.runtime.clock import RunClock
+from aftershock.runtime.holding import Circumstances, Injection, carry_out, wait
+from aftershock.runtime.recorder import Recorder
+from aftershock.runtime.watching import Watch
+
+TICK = 0.2
+"""Seconds between two questions whether the stack has recovered."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """All that a run needs, read and checked. `folder` is where the stack's file lies."""
+
+    run: str
+    token: str
+    experiment: Experiment
+    stack: Stack
+    eras: Sequence[Era]
+    plan: Plan
+    injections: Sequence[Injection]
+    folder: Path
+
+
+@dataclass
+class Executor:
+    """One run. `abort` may be called at any time, from a signal handler too."""
+
+    inputs: Inputs
+    recorder: Recorder
+    clock: RunClock
+    phase: Phase = Phase.PENDING
+    failure: AftershockError | None = None
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+    _watch: Watch | None = None
+
+    def abort(self, event: Aborting) -> None:
+        """Cut the run short: heal, clean up, judge. The first reason stands."""
+        if not self.stop.is_set() and self.phase not in {Phase.CLEANUP, Phase.JUDGING, Phase.FINISHED}:
+            self._record(event)
+            self.stop.set()
+
+    async def execute(self) -> None:
+        """Run to the end of Cleanup. Errors are recorded, and kept in `failure`; nothing is left behind for them."""
+        try:
+            await self._undisturbed()
+        except AftershockError as error:
+            self._fail(error)
+        finally:
+            await self._clean_up()
+
+    async def _undisturbed(self) -> None:
+        await leftovers.clear_the_way(self.inputs, self._record, self.clock)
+        await self._start_watching()
+        self._move(Move.STARTED)
+        if not await self._baseline() or self.stop.is_set():
+            return
+        self._move(Move.STEADY)
+        await self._active()
+        if self.stop.is_set():
+            return
+        self._move(Move.HEALED)
+        await self._recover()
+
+    async def _start_watching(self) -> None:
+        self._watch = Watch(
+            self.inputs, lambda: self.phase is Phase.ACTIVE, self.clock, self._record, self.abort, self.stop.set
+        )
+        await self._watch.start()
+
+    # Phases
+
+    async def _baseline(self) -> bool:
+        begin = self.clock.now()
+        if await wait(self.stop, self.inputs.plan.baseline):
+            return False
+        await self._settled(begin + self.inputs.plan.baseline)
+        wrong = self._contradictions(begin, begin + self.inputs.plan.baseline)
+        if wrong and not self.stop.is_set():
+            self._move(Move.NOT_STEADY, wrong)
+        return not wrong
+
+    def _contradictions(self, begin: float, end: float) -> str:
+        """Return what keeps the baseline from being steady; empty where nothing does. No baseline, no objection."""
+        history = self.recorder.history()
+        if end <= begin:
+            return ""
+        claims = [claim for era in self.inputs.eras for claim in steady(history, era.spec.objectives, begin, end)]
+        return "; ".join(f"{one.name}: {one.finding}" for one in claims if one.truth is not Truth.TRUE)
+
+    async def _settled(self, until: float) -> None:
+        """Give the slices of a stretch the time to come in: an answer may take as long as its timeout."""
+        slowest = max((float(i.timeout) for i in self.inputs.stack.spec.indicators), default=0.0)
+        while not self._reaches(until) and self.clock.now() < until + slowest + 1:
+            if await wait(self.stop, TICK / 4):
+                return
+
+    def _reaches(self, until: float) -> bool:
+        return self._watch is None or self._watch.reaches(until)
+
+    async def _active(self) -> None:
+        begin = self.clock.now()
+        if self._watch is not None:
+            await self._watch.schedule(begin)
+        await asyncio.gather(*(self._hold(injection) for injection in self.inputs.injections))
+        await wait(self.stop, begin + self.inputs.plan.active - self.clock.now())
+
+    async def _hold(self, injection: Injection) -> None:
+        if await wait(self.stop, injection.step.start):
+            return
+        try:
+            await carry_out(injection, self._circumstances())
+        except AftershockError as error:
+            self._fail(error)
+
+    def _circumstances(self) -> Circumstances:
+        async def heal_hard(lease: Lease) -> None:
+            await leftovers.heal_one(self.inputs, lease)
+
+        def offered(factor: float) -> Evidence:
+            load = self.inputs.plan.load
+            if load is None or self._watch is None:
+                return Evidence(holds=False, observer="the load's own count", saw="no load is sent")
+            holds, saw = self._watch.offered.multiplied(load[1], factor, self.clock.now())
+            return Evidence(holds=holds, observer="the load's own count", saw=saw)
+
+        async def calm() -> None:
+            if self._watch is not None:
+                await self._watch.calm()
+
+        return Circumstances(self.inputs.token, self.clock, self.recorder, self.stop, heal_hard, offered, calm)
+
+    async def _recover(self) -> None:
+        plan, begin = self.inputs.plan, self.clock.now()
+        while not self.stop.is_set():
+            why = self._not_recovered(begin)
+            if not why:
+                self._move(Move.RECOVERED, f"every objective has held for {plan.steady:g} s")
+                return
+            if self.clock.now() >= begin + plan.watch:
+                self._move(Move.WATCH_OVER, why)
+                return
+            await wait(self.stop, min(TICK, begin + plan.watch - self.clock.now()))
+
+    def _not_recovered(self, since: float) -> str:
+        """Return what the stack still lacks of having recovered; empty where it has."""
+        history, now, long = self.recorder.history(), self.clock.now(), self.inputs.plan.steady
+        found = [recovered(history, era.spec.objectives, since, now, long) for era in self.inputs.eras]
+        return "; ".join(one.why for one in found if not one.yes)
+
+    async def _clean_up(self) -> None:
+        refused = self.phase is Phase.PENDING
+        if self.phase is not Phase.CLEANUP:
+            self._move(Move.ABORT)
+        if self._watch is not None:
+            await self._watch.drain()
+        left = await leftovers.clean(self.inputs, patience=0 if refused else leftovers.PATIENCE)
+        self._record(Cleaned(at=self.clock.now(), left=left.left, unasked=left.unasked))
+        self._move(Move.CLEAN)
+        self._record(Ended(at=self.clock.now()))
+
+    # The record
+
+    def _move(self, move: Move, why: str = "") -> None:
+        self.phase = advance(self.phase, move)
+        self._record(Entered(at=self.clock.now(), phase=self.phase.name.capitalize(), why=why))
+
+    def _record(self, event: Any_) -> None:
+        """Record; a journal that can't be written ends the run, and healing goes on."""
+        try:
+            self.recorder.record(event)
+        except AftershockError as error:
+            self.failure = self.failure or error
+            self.stop.set()
+
+    def _fail(self, error: AftershockError) -> None:
+        self.failure = self.failure or error
+        if not isinstance(error, HeldError) and error is not self.recorder.failure:
+            self._record(Errored(at=self.clock.now(), problem=error.problem, advice=error.advice))
+        self.stop.set()

@@ -1,0 +1,105 @@
+"""What a run finds at its targets before it begins, and what it leaves there when it ends."""
+
+import asyncio
+import math
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from aftershock.core.history import Any_, Noted
+from aftershock.core.lease import GRACE, Lease
+from aftershock.errors import AftershockError, HeldError, TargetError
+from aftershock.faults import created
+from aftershock.faults.fault import Site
+from aftershock.faults.link import clock as toxiproxy_clock
+from aftershock.model.stack import Stack
+from aftershock.runtime import reaper
+from aftershock.runtime.clock import RunClock
+
+if TYPE_CHECKING:
+    from aftershock.runtime.executor import Inputs
+
+CLEANUP = 60.0
+"""Seconds that cleanup may take: what is created for the run has this long, and the grace, beyond its planned end."""
+
+PATIENCE = 15.0
+"""Seconds that a place may take to answer again: a database that was killed is still recovering."""
+
+AGAIN = 0.5
+
+
+@dataclass(frozen=True)
+class Left:
+    """A line a trace that is left, and one a place that did not answer."""
+
+    left: list[str] = field(default_factory=list)
+    unasked: list[str] = field(default_factory=list)
+
+
+async def clear_the_way(inputs: "Inputs", record: Callable[[Any_], None], clock: RunClock) -> None:
+    """Heal what is past its expiry, refuse what another run holds, create the links that exist only for this run.
+
+    Every place that the stack names has to answer: what can't be asked now could not be found clean afterwards either.
+    """
+    swept = await reaper.sweep(inputs.stack, inputs.folder, scope="expired")
+    for line in swept.healed:
+        record(Noted(at=clock.now(), text=f"left by an earlier run: {line}"))
+    if swept.unreachable:
+        raise TargetError(
+            f"the stack {inputs.stack.metadata.name} can't be asked what is left of earlier runs: "
+            + "; ".join(swept.unreachable),
+            "nothing was injected; put that right and run again",
+        )
+    if swept.left:
+        raise HeldError(
+            f"the stack {inputs.stack.metadata.name} is not clean: {'; '.join(swept.left)}",
+            "put that right, or `aftershock halt` ends every run and fault",
+        )
+    others = await reaper.leftovers(inputs.stack, inputs.folder)
+    if others.left:
+        raise HeldError(
+            f"another run holds the stack {inputs.stack.metadata.name}: {'; '.join(others.left)}",
+            "wait for its lease to end, or `aftershock halt` ends every run and fault",
+        )
+    await _create_links(inputs)
+
+
+async def _create_links(inputs: "Inputs") -> None:
+    made = [link for link in inputs.stack.spec.links if link.proxy is None]
+    for link in made[:1]:
+        now = await toxiproxy_clock(Site(inputs.stack, link.name, inputs.folder))
+        expires = math.ceil(now + inputs.plan.longest + CLEANUP + GRACE)
+        await created.create(inputs.stack, inputs.token, expires)
+
+
+async def heal(inputs: "Inputs") -> None:
+    """Heal all that this run holds, as the reaper would: with a restart of what is wedged, where the Stack says how."""
+    await reaper.sweep(inputs.stack, inputs.folder, scope="all", run=inputs.token)
+
+
+async def heal_one(inputs: "Inputs", lease: Lease) -> None:
+    """Heal one fault as the reaper would; what else the run holds stays, a restart of what is wedged included."""
+    await reaper.sweep(inputs.stack, inputs.folder, scope="all", lease=lease)
+
+
+async def clean(inputs: "Inputs", patience: float = PATIENCE) -> Left:
+    """Remove what was created for the run, ask every place what is left, heal that, and ask again for so many seconds."""
+    with suppress(AftershockError):  # the places below are asked about it too
+        await created.remove(inputs.stack, inputs.token)
+    deadline = time.monotonic() + patience
+    while True:
+        left = await ask(inputs.stack, inputs.folder, inputs.token)
+        if (left.left == [] and left.unasked == []) or time.monotonic() > deadline:
+            return left
+        if left.left:
+            await heal(inputs)
+        await asyncio.sleep(AGAIN)
+
+
+async def ask(stack: Stack, folder: Path, token: str) -> Left:
+    """Ask every place that the stack names what a run has left there."""
+    found = await reaper.leftovers(stack, folder, run=token)
+    return Left(list(found.left), list(found.unreachable))

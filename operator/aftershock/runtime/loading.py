@@ -1,0 +1,238 @@
+"""From names and files to a checked request: experiment, stack, eras, faults. Nothing is touched; all errors at once."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import msgspec
+
+from aftershock.adapters import catalog, home
+from aftershock.core.history import History
+from aftershock.core.plan import Plan, compile_plan
+from aftershock.errors import InputError
+from aftershock.faults.fault import Parameters, Site
+from aftershock.faults.registry import FAULTS
+from aftershock.model.against import check_against
+from aftershock.model.era import Era
+from aftershock.model.experiment import Experiment
+from aftershock.model.load import Document, Kind, from_tree, load
+from aftershock.model.metadata import Record
+from aftershock.model.problem import Invalid, Problem
+from aftershock.model.stack import Stack
+from aftershock.model.units import Unit
+from aftershock.runtime.executor import Inputs
+from aftershock.runtime.holding import Injection
+
+ALL = "all"
+YAML = (".yaml", ".yml")
+K = TypeVar("K", bound=Kind)
+
+
+@dataclass(frozen=True)
+class Request:
+    """A run that could be started: everything read, checked and found to fit."""
+
+    experiment: Document[Experiment]
+    stack: Document[Stack]
+    era_documents: Sequence[Document[Era]]
+    plan: Plan
+    runs: Path
+
+    @property
+    def eras(self) -> list[Era]:
+        """The eras that judge."""
+        return [document.object for document in self.era_documents]
+
+    @property
+    def folder(self) -> Path:
+        """Where the stack's file lies; relative paths in it start there."""
+        return Path(self.stack.file).absolute().parent
+
+    def inputs(self, run: str, token: str) -> Inputs:
+        """Return what the executor needs."""
+        return Inputs(
+            run=run,
+            token=token,
+            experiment=self.experiment.object,
+            stack=self.stack.object,
+            eras=self.eras,
+            plan=self.plan,
+            injections=[self._injection(number) for number in range(len(self.plan.steps))],
+            folder=self.folder,
+        )
+
+    def _injection(self, number: int) -> Injection:
+        step = self.plan.steps[number]
+        fault = FAULTS[step.fault]
+        allowed = self.stack.object.spec.allow.collateral and self.experiment.object.spec.allow.collateral
+        site = Site(self.stack.object, step.target, self.folder, collateral=allowed)
+        return Injection(step, fault, site, parameters(fault.parameters, step.parameters))
+
+
+def parameters(kind: type[Parameters], tree: Mapping[str, Any]) -> Parameters:
+    """Return a fault's `with:`, which the checker has found sound, as its type."""
+    return msgspec.convert(dict(tree), kind, dec_hook=_unit)
+
+
+def _unit(kind: type[Any], value: Any) -> Any:
+    return kind.parse(str(value)) if issubclass(kind, Unit) else value
+
+
+def request(
+    experiment: str, *, stack: str | None = None, eras: Sequence[str] = (), runs: Path | None = None
+) -> Request:
+    """Read and check all that a run needs. Invalid with every problem of every file; InputError for what isn't there."""
+    asked = _one(_experiment_file(experiment), Experiment)
+    target = _one(stack_file(stack or asked.object.spec.stack), Stack)
+    problems = check_against(asked, target, FAULTS)
+    if problems:
+        raise Invalid(problems)
+    names = eras or asked.object.spec.eras or [target.object.spec.era]
+    return Request(asked, target, _era_documents(names), compile_plan(asked.object, target.object), runs or home.runs())
+
+
+def _experiment_file(name: str) -> Path:
+    path = Path(name)
+    if path.exists() or path.suffix in YAML:
+        return path
+    shipped = {file.stem: file for file in catalog.experiments()}
+    if name in shipped:
+        return shipped[name]
+    raise InputError(
+        f"there is no experiment {name!r}", f"give a file, or one of: {', '.join(shipped)} (see `aftershock catalog`)"
+    )
+
+
+def stack_file(name: str) -> Path:
+    """Return the file of a stack: a path, or the name of one that is up on this machine."""
+    path = Path(name)
+    if path.is_file():
+        return path
+    local = home.stacks() / name / "stack.yaml"
+    if "/" not in name and local.is_file():
+        return local
+    here = ", ".join(file.parent.name for file in _local_files()) or "none"
+    eras = [file.stem.removeprefix("values-") for file in catalog.values()]
+    era = name.removeprefix("meetings-")
+    raise InputError(
+        f"there is no stack {name!r}; on this machine there are: {here}",
+        f"`aftershock stack up {era if era in eras else eras[0]}` starts one, or give --stack FILE",
+    )
+
+
+def stack_files(names: Sequence[str]) -> list[Path]:
+    """Return the files of the named stacks, or of every local one."""
+    return [stack_file(name) for name in names] if names else _local_files()
+
+
+def _local_files() -> list[Path]:
+    return sorted(home.stacks().glob("*/stack.yaml"))
+
+
+def stack_from(file: Path) -> Stack:
+    """Read one stack. Invalid where it is none."""
+    return _one(file, Stack).object
+
+
+def eras(names: Sequence[str]) -> list[Era]:
+    """Return eras by name or file; `all` for every one that comes along, as history had them."""
+    return [document.object for document in _era_documents(names)]
+
+
+def eras_for(history: History, names: Sequence[str]) -> list[Era]:
+    """Return the eras that are asked for, or else those that stand in the journal."""
+    if names:
+        return eras(names)
+    if not history.begun.eras:
+        raise InputError(
+            f"the run {history.begun.run} names no era to be judged by", "give one: --era 1k, or --era all"
+        )
+    return [_as_recorded(tree) for tree in history.begun.eras]
+
+
+def _as_recorded(tree: dict[str, Any]) -> Era:
+    return from_tree(tree, Era, name="the journal's era", rules={})  # rules that came later bind no old record
+
+
+def _era_documents(names: Sequence[str]) -> list[Document[Era]]:
+    shipped = {path.stem: path for path in catalog.eras()}
+    return [_one(file, Era) for name in names for file in _era_files(name, shipped)]
+
+
+ORDER = ("1k", "10k", "100k", "1m", "10m", "covid", "post")
+"""The eras as history had them."""
+
+
+def _era_files(name: str, shipped: Mapping[str, Path]) -> list[Path]:
+    if name == ALL:
+        return [shipped[era] for era in ORDER if era in shipped]
+    if name in shipped:
+        return [shipped[name]]
+    if Path(name).is_file():
+        return [Path(name)]
+    raise InputError(f"there is no era {name!r}", f"give a file, `{ALL}`, or one of: {', '.join(ORDER)}")
+
+
+def _one(path: Path, kind: type[K]) -> Document[K]:
+    """Read the one document of a kind that a file holds."""
+    found = load(path, FAULTS)
+    documents = [document for document in found.sound() if isinstance(document.object, kind)]
+    if len(documents) != 1:
+        name = cast("type[Record]", kind).__name__
+        raise InputError(
+            f"{path} holds {len(documents)} documents of kind {name}", f"give a file with exactly one {name}"
+        )
+    return cast("Document[K]", documents[0])
+
+
+# Validation of whole folders
+
+
+@dataclass(frozen=True)
+class Found:
+    """What `validate` saw."""
+
+    files: Sequence[Path]
+    documents: int
+    problems: Sequence[Problem]
+
+
+def validate(paths: Sequence[Path]) -> Found:
+    """Check files and folders; experiments also against their stacks, where those are among them or on this machine."""
+    files = [file for path in paths for file in _yaml_files(path)]
+    loaded = [load(file, FAULTS) for file in files]
+    documents = [document for each in loaded for document in each.documents]
+    problems = [problem for each in loaded for problem in each.problems]
+    problems += _misfits(documents)
+    if not files:
+        names = ", ".join(map(str, paths))
+        problems.append(Problem(names, None, "", "holds no YAML file", "name files that end in .yaml"))
+    return Found(files, len(documents), problems)
+
+
+def _yaml_files(path: Path) -> Iterable[Path]:
+    if path.is_dir():
+        return sorted(file for suffix in YAML for file in path.rglob(f"*{suffix}"))
+    return [path]
+
+
+def _misfits(documents: Sequence[Document[Kind]]) -> list[Problem]:
+    stacks = {
+        document.name: cast("Document[Stack]", document) for document in documents if isinstance(document.object, Stack)
+    }
+    problems = []
+    for document in documents:
+        if isinstance(document.object, Experiment):
+            stack = stacks.get(document.object.spec.stack) or _local_stack(document.object.spec.stack)
+            if stack is not None:
+                problems += check_against(cast("Document[Experiment]", document), stack, FAULTS)
+    return problems
+
+
+def _local_stack(name: str) -> Document[Stack] | None:
+    file = home.stacks() / name / "stack.yaml"
+    try:
+        return _one(file, Stack) if "/" not in name and file.is_file() else None
+    except InputError:
+        return None

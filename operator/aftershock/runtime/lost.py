@@ -1,0 +1,94 @@
+"""Runs whose executor died: ended as Aborted/ExecutorLost once their targets are clean, and never run again."""
+
+import os
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+from aftershock.adapters import store
+from aftershock.core.history import Aborting, Any_, Cleaned, Ended, Entered, Healed, History, Intended
+from aftershock.core.judge import judge_all
+from aftershock.errors import AftershockError
+from aftershock.faults import created
+from aftershock.model.era import Era
+from aftershock.model.run import Run
+from aftershock.model.stack import Stack
+from aftershock.runtime import conclude, folders, leftovers
+from aftershock.runtime.folders import RunFolder
+from aftershock.runtime.loading import eras_for
+
+_finished: set[Path] = set()
+"""Runs that were seen finished: that is final, and the reaper asks four times a second."""
+
+
+async def conclude_lost(stack: Stack, folder: Path) -> list[str]:
+    """End every lost run of the stack whose targets are clean; return a line each."""
+    done = []
+    for run in folders.every():
+        if run.path in _finished or (record := run.read()) is None:
+            continue
+        if record.status.phase == "Finished":
+            _finished.add(run.path)
+        elif (
+            record.spec.stack == stack.metadata.name
+            and (line := await _conclude(run, record, stack, folder)) is not None
+        ):
+            done.append(line)
+    return done
+
+
+async def _conclude(run: RunFolder, record: Run, stack: Stack, folder: Path) -> str | None:
+    lock = run.lock()
+    if lock is None:
+        return None
+    try:
+        history = store.read(run.journal)
+        await _remove_links(history, stack)
+        left = await leftovers.ask(stack, folder, history.begun.token)
+        if left.left or left.unasked:
+            return None
+        ended = _end(run, history)
+        judgements = judge_all(ended, _eras(ended))
+        status = conclude.status(judgements, record.status.started, datetime.now(UTC).isoformat(timespec="seconds"))
+        run.write(Run(api_version=record.api_version, metadata=record.metadata, spec=record.spec, status=status))
+        return f"run {run.name} lost its executor; its targets are clean, it ends as Aborted"
+    except AftershockError:
+        return None  # no journal that can be read or written: nothing to end, and the next round tries again
+    finally:
+        os.close(lock)
+
+
+async def _remove_links(history: History, stack: Stack) -> None:
+    """Remove the links that were created for the run, once its last fault is over: nobody is left who would use them.
+
+    Their own lease lasts as long as the run could have; until it ends, they would keep the next run from the stack.
+    """
+    if all(event.expires <= time.time() + event.skew for event in history.all(Intended)):
+        await created.remove(stack, history.begun.token)
+
+
+def _eras(history: History) -> list[Era]:
+    return eras_for(history, ())
+
+
+def _end(run: RunFolder, history: History) -> History:
+    """Append what the executor could not; nothing where it came as far as the end, and only its verdict is missing."""
+    if history.first(Ended) is not None:
+        return history
+    at = round(time.time() - history.begun.origin, 4)
+    healed = {event.injection for event in history.all(Healed)}
+    closing: list[Any_] = [
+        Healed(at=at, injection=event.injection, clean=True, saw="nothing of its lease is left", by="found")
+        for event in history.all(Intended)
+        if event.injection not in healed
+    ]
+    if not history.all(Aborting):
+        closing.append(Aborting(at=at, reason="ExecutorLost", message="the executor ended without a word"))
+    closing += [Entered(at=at, phase="Cleanup"), Cleaned(at=at), Ended(at=at)]
+    journal = store.Journal.open(run.journal)
+    try:
+        for event in closing:
+            journal.append(event)
+    finally:
+        journal.close()
+    return History([*history.events, *closing])

@@ -1,0 +1,106 @@
+"""The reaper and `halt` as commands: which stacks to look at, and what to say about it."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from aftershock.errors import AftershockError, InputError
+from aftershock.model.stack import Stack
+from aftershock.runtime import folders, lost, reaper
+from aftershock.runtime.folders import RunFolder
+from aftershock.runtime.loading import stack_files, stack_from
+from aftershock.runtime.reaper import Scope
+
+Say = Callable[[str], None]
+PATIENCE = 10.0
+"""Seconds that a run told to end may take to heal and judge, before it is ended by force; faults are healed meanwhile."""
+
+STUCK = 9
+
+
+def once(names: Sequence[str], say: Say) -> int:
+    """Heal what is past its expiry in the places of the stacks; return the exit code."""
+    return _sweep(names, say, "expired")
+
+
+def _sweep(names: Sequence[str], say: Say, scope: Scope, runs: Sequence[str | None] = (None,)) -> int:
+    """Heal in every stack, of all runs or of those with these tokens; a stack that can't be read keeps no other waiting."""
+    worst = 0
+    files = stack_files(names)
+    if not files:
+        say("no stack on this machine; name one with --stack")
+    for file in files:
+        try:
+            worst = max(worst, *(asyncio.run(_sweep_one(file, say, scope, run)) for run in runs))
+        except AftershockError as error:
+            say(f"{file.parent.name}: STUCK: {error.problem}: {error.advice}")
+            worst = max(worst, STUCK)
+    return worst
+
+
+async def _sweep_one(file: Path, say: Say, scope: Scope, run: str | None) -> int:
+    stack = stack_from(file)
+    swept = await reaper.sweep(stack, file.parent, scope=scope, run=run)
+    for line in [*swept.healed, *await lost.conclude_lost(stack, file.parent)]:
+        say(f"{stack.metadata.name}: {line}")
+    for line in [*swept.left, *swept.unreachable]:
+        say(f"{stack.metadata.name}: STUCK: {line}")
+    if not (swept.healed or swept.left or swept.unreachable):
+        say(f"{stack.metadata.name}: nothing to heal")
+    return STUCK if swept.left or swept.unreachable else 0
+
+
+def watch(names: Sequence[str], say: Say) -> int:
+    """Go on healing until ended by a signal."""
+
+    async def each_round(stack: Stack, folder: Path) -> None:
+        for line in await lost.conclude_lost(stack, folder):
+            say(line)
+
+    asyncio.run(reaper.watch(lambda: stack_files(names), report=say, each_round=each_round))
+    return 0
+
+
+def halt(name: str | None, names: Sequence[str], say: Say) -> int:
+    """End runs (all, or the one named) and heal every fault they hold, at once; return the exit code.
+
+    Of a run that is named, only its own faults are healed: another's stay what they are.
+    """
+    running = [folder for folder in folders.every() if folder.alive() and (not name or folder.name.startswith(name))]
+    if name == "":
+        raise InputError("an empty name for a run", "name the run, or leave the name out to end every run")
+    if name is not None and not running:
+        raise InputError(f"no run named {name} is going on", "`aftershock report` lists the runs there are")
+    for folder in running:
+        folder.ask_to_halt()
+        _signal(folder, signal.SIGTERM)
+        say(f"{folder.name}: told to end")
+    runs = [None] if name is None else [folder.name.rpartition("-")[2] for folder in running]
+    _sweep(names, say, "all", runs)
+    _await(running, say)
+    return _sweep(names, lambda line: say(line) if "STUCK" in line else None, "all", runs)
+
+
+def _await(running: Sequence[RunFolder], say: Say) -> None:
+    deadline = time.monotonic() + PATIENCE
+    for folder in running:
+        while folder.alive() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        if folder.alive():
+            _signal(folder, signal.SIGKILL)
+            say(f"{folder.name}: did not end, and was killed")
+        else:
+            say(f"{folder.name}: ended")
+
+
+def _signal(folder: RunFolder, number: signal.Signals) -> None:
+    """Signal the executor that holds the folder's lock: while it does, the id on record is its own."""
+    run = folder.read()
+    executor = (run.status.executor if run is not None else None) or ""
+    if executor.isdecimal() and int(executor) > 1 and folder.alive():
+        with contextlib.suppress(ProcessLookupError, PermissionError, OverflowError):
+            os.kill(int(executor), number)

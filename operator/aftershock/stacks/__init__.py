@@ -1,0 +1,1 @@
+"""The reference stacks on this machine, and the small meetings service that they run."""

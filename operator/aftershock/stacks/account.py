@@ -1,0 +1,44 @@
+"""Whom a server runs as. PostgreSQL refuses to run as root, so root's servers belong to an account without rights."""
+
+import os
+import pwd
+from dataclasses import dataclass
+from pathlib import Path
+
+from aftershock.errors import StackError
+
+NAME = "nobody"
+
+
+@dataclass(frozen=True)
+class Account:
+    """A user of this machine."""
+
+    name: str
+    uid: int
+    gid: int
+
+
+def unprivileged() -> Account | None:
+    """Return the account that servers run as: None when we are an ordinary user, and they run as ourselves."""
+    if os.geteuid() != 0:
+        return None
+    try:
+        found = pwd.getpwnam(NAME)
+    except KeyError:
+        raise StackError(
+            f"PostgreSQL refuses to run as root, and there is no user {NAME!r} to run it as",
+            f"add the user {NAME}, or run as an ordinary user",
+        ) from None
+    return Account(found.pw_name, found.pw_uid, found.pw_gid)
+
+
+def give(path: Path, account: Account | None) -> None:
+    """Make `path` belong to the account; nothing to do when servers run as ourselves."""
+    if account is not None:
+        os.chown(path, account.uid, account.gid)
+
+
+def switch(account: Account | None) -> dict[str, object]:
+    """Return what subprocess needs to run a program as the account: no group of ours stays with it."""
+    return {} if account is None else {"user": account.uid, "group": account.gid, "extra_groups": []}

@@ -1,0 +1,202 @@
+"""HTTP in, SQL out. What the database refuses is a 503 with a reason, at once; nothing is retried on a client's behalf."""
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
+from typing import Any
+
+import psycopg
+from aiohttp import web
+
+from aftershock.stacks.meetings import store
+from aftershock.stacks.meetings.bucket import Bucket
+from aftershock.stacks.meetings.connections import Connections, Unavailable, reason
+from aftershock.stacks.meetings.switches import Switches
+
+LARGEST = 64 * 1024
+"""Bytes of a request's body."""
+LONGEST = 200
+"""Characters of a title, a name or an id."""
+SWEEP = 30.0
+"""Seconds between two sweeps."""
+GRACE = 1.0
+"""Seconds that requests under way have, once the service is told to end."""
+
+_log = logging.getLogger("meetings")
+_routes = web.RouteTableDef()
+_connections = web.AppKey("connections", Connections)
+_switches = web.AppKey("switches", Switches)
+_prepared = web.AppKey("prepared", asyncio.Event)
+_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def application(switches: Switches) -> web.Application:
+    """Return the service. It starts whether or not the database is there; /readyz says when it is."""
+    layers = [_refusals]
+    if switches.rate_limit:
+        layers.insert(0, _limit(Bucket(switches.rate_limit, time.monotonic())))
+    app = web.Application(middlewares=layers, client_max_size=LARGEST)
+    app[_switches] = switches
+    app.add_routes(_routes)
+    app.cleanup_ctx.append(_database)
+    return app
+
+
+async def _database(app: web.Application) -> AsyncIterator[None]:
+    switches = app[_switches]
+    connections = Connections(switches.dsn, switches.pool_size, switches.connect_timeout, switches.statement_timeout)
+    app[_connections], app[_prepared] = connections, asyncio.Event()
+    app.on_shutdown.append(lambda _: connections.close(0.8 * GRACE))
+    keeper = asyncio.create_task(_keep(connections, app[_prepared], switches.keep))
+    yield
+    keeper.cancel()
+    with suppress(asyncio.CancelledError):
+        await keeper
+    await connections.close()
+
+
+async def _keep(connections: Connections, prepared: asyncio.Event, keep: float) -> None:
+    """Make the tables as soon as the database lets us, then sweep them from time to time."""
+    while True:
+        try:
+            async with connections.borrow() as connection:
+                if not prepared.is_set():
+                    await store.prepare(connection)
+                    prepared.set()
+                    _log.info("the tables are there")
+                await store.sweep(connection, keep)
+        except (Unavailable, psycopg.Error) as error:
+            _log.warning("the database is not to be had: %s", error)
+        await asyncio.sleep(SWEEP if prepared.is_set() else 0.1)
+
+
+@web.middleware
+async def _refusals(request: web.Request, handler: _Handler) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except Unavailable as error:
+        return _refuse(503, str(error))
+    except psycopg.errors.UndefinedTable:
+        return _refuse(503, "the tables are not there yet")
+    except psycopg.Error as error:
+        _log.exception("a query failed")
+        return _refuse(500, reason(error))
+
+
+def _limit(bucket: Bucket) -> Any:  # aiohttp has no name for the type of a middleware
+    @web.middleware
+    async def limit(request: web.Request, handler: _Handler) -> web.StreamResponse:
+        if request.path in ("/healthz", "/readyz") or bucket.take(time.monotonic()):
+            return await handler(request)
+        return _refuse(429, "too many requests", {"Retry-After": "1"})
+
+    return limit
+
+
+def _refuse(status: int, why: str, headers: dict[str, str] | None = None) -> web.Response:
+    return web.json_response({"error": why}, status=status, headers=headers)
+
+
+def _borrow(request: web.Request) -> Any:
+    return request.app[_connections].borrow()
+
+
+async def _body(request: web.Request) -> dict[str, Any]:
+    """Return the JSON object of the request; {} if it has no body. 400 for anything else."""
+    text = await request.text()
+    try:
+        body = json.loads(text) if text else {}
+    except ValueError:
+        raise web.HTTPBadRequest(text="the body is not JSON") from None
+    if not isinstance(body, dict):
+        raise web.HTTPBadRequest(text="the body must be a JSON object")
+    return body
+
+
+def _text(body: dict[str, Any], field: str, default: str | None = None, longest: int = LONGEST) -> str:
+    value = body.get(field, default)
+    if not isinstance(value, str) or not 0 < len(value) <= longest or "\0" in value:
+        raise web.HTTPBadRequest(text=f"`{field}` must be a string of 1 to {longest} characters")
+    return value
+
+
+@_routes.get("/healthz")
+async def _health(_request: web.Request) -> web.Response:
+    return web.json_response({"alive": True})
+
+
+@_routes.get("/readyz")
+async def _ready(request: web.Request) -> web.Response:
+    if not request.app[_prepared].is_set():
+        return _refuse(503, "the tables are not there yet")
+    async with _borrow(request) as connection:
+        await store.alive(connection)
+    return web.json_response({"instance": request.app[_switches].instance})
+
+
+@_routes.post("/meetings")
+async def _create(request: web.Request) -> web.Response:
+    title = _text(await _body(request), "title", "a meeting")
+    async with _borrow(request) as connection:
+        number = await store.create(connection, title)
+    return web.json_response({"id": number}, status=201)
+
+
+@_routes.get("/meetings")
+async def _list(request: web.Request) -> web.Response:
+    async with _borrow(request) as connection:
+        return web.json_response(await store.meetings(connection))
+
+
+@_routes.get(r"/meetings/{meeting:\d{1,18}}/join")
+@_routes.post(r"/meetings/{meeting:\d{1,18}}/join")
+async def _join(request: web.Request) -> web.Response:
+    meeting = int(request.match_info["meeting"])
+    name = _text(await _body(request), "name", "a guest")
+    async with _borrow(request) as connection:
+        participant = await store.join(connection, meeting, name)
+    if participant is None:
+        return _refuse(404, "there is no such meeting")
+    return web.json_response({"meeting": meeting, "participant": participant})
+
+
+@_routes.post(r"/meetings/{meeting:\d{1,18}}/leave")
+async def _leave(request: web.Request) -> web.Response:
+    meeting = int(request.match_info["meeting"])
+    name = _text(await _body(request), "name", "a guest")
+    async with _borrow(request) as connection:
+        left = await store.leave(connection, meeting, name)
+    return web.json_response({"meeting": meeting, "left": left})
+
+
+@_routes.post("/notes")
+async def _note(request: web.Request) -> web.Response:
+    body = await _body(request)
+    number, text = _text(body, "id"), _text(body, "text", longest=LARGEST)
+    async with _borrow(request) as connection:
+        await store.note(connection, number, text)
+    return web.json_response({"id": number}, status=201)
+
+
+@_routes.get("/notes")
+async def _notes(request: web.Request) -> web.Response:
+    async with _borrow(request) as connection:
+        ids = await store.notes(connection, request.query.get("prefix", ""))
+    return web.Response(text=ids, content_type="application/json")
+
+
+def serve(switches: Switches) -> None:
+    """Serve until SIGTERM or SIGINT, then give what is under way `GRACE` to finish."""
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    _log.setLevel(logging.INFO)
+
+    def listening(*_: object) -> None:
+        _log.info("listening on %s:%d", switches.host, switches.port)
+
+    web.run_app(
+        application(switches), host=switches.host, port=switches.port, access_log=None, print=listening,
+        shutdown_timeout=GRACE, backlog=1024,
+    )  # fmt: skip

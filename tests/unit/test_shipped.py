@@ -1,0 +1,60 @@
+"""Every file that ships is a test case: valid, and an experiment fits the stack that it names."""
+
+from pathlib import Path
+
+import pytest
+
+from aftershock.adapters import catalog
+from aftershock.core.plan import compile_plan
+from aftershock.faults.registry import FAULTS
+from aftershock.model.against import check_against
+from aftershock.model.era import Era
+from aftershock.model.experiment import Experiment
+from aftershock.model.load import Document, load, load_text
+from aftershock.model.stack import Stack
+from aftershock.reports import outline
+from aftershock.stacks import render, values
+
+
+def local_stack(name: str) -> Document[Stack]:
+    """The Stack file that `aftershock stack up` would write for the era in the name."""
+    read = values.load(name.removeprefix("meetings-"))
+    layout = render.Layout(
+        name=name,
+        folder=Path("/tmp/stack"),
+        logs=Path("/tmp/stack/logs"),
+        supervisor="unix:///tmp/s.sock",
+        ports={part: 20000 + number for number, part in enumerate(render.wanted_ports(read))},
+        passwords=dict.fromkeys(render.wanted_passwords(read), "x"),
+        instance="test",
+    )
+    (document,) = load_text(render.stack(read, layout), "stack.yaml", FAULTS).sound()
+    assert isinstance(document.object, Stack)
+    return document  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize("path", [*catalog.experiments(), *catalog.eras()], ids=lambda path: path.stem)
+def test_it_is_valid(path: Path) -> None:
+    loaded = load(path, FAULTS)
+    assert loaded.problems == ()
+    assert [document.name for document in loaded.documents] == [path.stem]
+
+
+@pytest.mark.parametrize("path", catalog.experiments(), ids=lambda path: path.stem)
+def test_an_experiment_fits_its_stack_and_says_what_it_is_about(path: Path) -> None:
+    (document,) = load(path, FAULTS).sound()
+    experiment = document.object
+    assert isinstance(experiment, Experiment)
+    assert experiment.spec.hypothesis
+    assert path.read_text(encoding="utf-8").startswith("# ")
+    stack = local_stack(experiment.spec.stack)
+    assert check_against(document, stack, FAULTS) == []  # type: ignore[arg-type]
+    eras = [era for path in catalog.eras() if isinstance(era := load(path, FAULTS).sound()[0].object, Era)]
+    own = [era for era in eras if era.metadata.name == stack.object.spec.era]
+    plan = compile_plan(experiment, stack.object)
+    said = outline.text(plan, experiment, stack.object, own)
+    assert outline.doubts(plan, stack.object, own) == [], "what can't settle is never decided"
+    for objective in own[0].spec.objectives:
+        assert f"{objective.name}: " in said
+    for injection in experiment.spec.timeline:
+        assert f"{injection.target} (" in said
