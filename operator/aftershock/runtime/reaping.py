@@ -81,20 +81,38 @@ def halt(name: str | None, names: Sequence[str], say: Say) -> int:
         say(f"{folder.name}: told to end")
     runs = [None] if name is None else [folder.name.rpartition("-")[2] for folder in running]
     _sweep(names, say, "all", runs)
-    _await(running, say)
-    return _sweep(names, lambda line: say(line) if "STUCK" in line else None, "all", runs)
+    undying = _await(running, say)
+    return max(undying, _sweep(names, lambda line: say(line) if "STUCK" in line else None, "all", runs))
 
 
-def _await(running: Sequence[RunFolder], say: Say) -> None:
+def _await(running: Sequence[RunFolder], say: Say) -> int:
+    """Wait until every executor is gone, by force where it must be; return the exit code.
+
+    A killed process goes when the kernel comes to it: until then its run can't be ended for it.
+    """
     deadline = time.monotonic() + PATIENCE
+    killed = [folder for folder in running if not _gone(folder, deadline)]
+    for folder in killed:
+        _signal(folder, signal.SIGKILL)
+    deadline = time.monotonic() + PATIENCE
+    undying = [folder for folder in killed if not _gone(folder, deadline)]
     for folder in running:
-        while folder.alive() and time.monotonic() < deadline:
-            time.sleep(0.1)
-        if folder.alive():
-            _signal(folder, signal.SIGKILL)
-            say(f"{folder.name}: did not end, and was killed")
-        else:
-            say(f"{folder.name}: ended")
+        say(f"{folder.name}: {_ending(folder, killed, undying)}")
+    return STUCK if undying else 0
+
+
+def _gone(folder: RunFolder, deadline: float) -> bool:
+    while alive := folder.alive():
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.05)
+    return not alive
+
+
+def _ending(folder: RunFolder, killed: Sequence[RunFolder], undying: Sequence[RunFolder]) -> str:
+    if folder in undying:
+        return "STUCK: does not end, though it was killed; see what its process waits for, then `aftershock reap`"
+    return "did not end, and was killed" if folder in killed else "ended"
 
 
 def _signal(folder: RunFolder, number: signal.Signals) -> None:
