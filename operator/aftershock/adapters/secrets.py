@@ -6,7 +6,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from aftershock.errors import InputError
-from aftershock.model.metadata import Secret
+from aftershock.model.metadata import Secret, SecretRef
 
 _KEYWORD_PASSWORD = re.compile(r"password\s*=\s*'?([^'\s]+)")
 _seen: set[str] = set()
@@ -23,9 +23,20 @@ def read(secret: Secret, folder: Path) -> str:
     elif secret.file is not None:
         value = _read_file(folder / secret.file)
     else:
-        raise InputError("a secretRef can only be read inside a cluster", "use `env:` or `file:` for a local run")
+        value = _read_reference(secret.secret_ref, folder)
     _seen.update(_sensitive(value))
     return value
+
+
+def kept(folder: Path, reference: SecretRef) -> Path:
+    """Return where a key of a Kubernetes Secret is kept beside a stack's file, so that it can be read without the API."""
+    return folder / "secrets" / reference.name / reference.key
+
+
+def _read_reference(reference: SecretRef | None, folder: Path) -> str:
+    if reference is not None and kept(folder, reference).is_file():
+        return _read_file(kept(folder, reference))
+    raise InputError("a secretRef can only be read inside a cluster", "use `env:` or `file:` for a local run")
 
 
 def _sensitive(value: str) -> set[str]:

@@ -56,8 +56,32 @@ class Recovery(Record, frozen=True, kw_only=True):
     steady: Duration = Duration(10)
 
 
+class Schedule(Record, frozen=True, kw_only=True):
+    """When runs begin by themselves: `cron` has five fields (minute, hour, day, month, weekday), read in `timeZone`.
+
+    A run that could not begin within `startingDeadline` of its time is skipped. `concurrency` says what happens while the
+    one before is still going on: both (`Allow`), the new one is skipped (`Forbid`), or the old one is ended (`Replace`).
+    """
+
+    cron: str
+    time_zone: str = "Etc/UTC"
+    concurrency: Literal["Allow", "Forbid", "Replace"] = "Forbid"
+    starting_deadline: Duration = Duration(600)
+
+
+class HistoryLimit(Record, frozen=True, kw_only=True):
+    """How many finished runs of the experiment are kept in the cluster; the oldest go first."""
+
+    passed: int = 5
+    others: int = 20
+
+
 class ExperimentSpec(Record, frozen=True, kw_only=True):
-    """What is done, to which stack, under which load, and what is expected of it."""
+    """What is done, to which stack, under which load, and what is expected of it.
+
+    In a cluster, `trigger` says when a Run is made: when the definition is applied or its spec changes, only when somebody
+    asks, or on a `schedule`. A Run waits up to `waitFor` for its Stack, its Secrets and its target to be there and free.
+    """
 
     stack: str
     eras: list[str] = []
@@ -69,6 +93,32 @@ class ExperimentSpec(Record, frozen=True, kw_only=True):
     guardrails: list[Guardrail] = []
     recovery: Recovery = Recovery()
     allow: Allow = Allow()
+    trigger: Literal["OnApply", "Manual", "Schedule"] = "OnApply"
+    schedule: Schedule | None = None
+    wait_for: Duration = Duration(600)
+    history_limit: HistoryLimit = HistoryLimit()
+
+
+class ExperimentCondition(Record, frozen=True, kw_only=True):
+    """Whether the definition can be run, as Kubernetes writes conditions."""
+
+    type: Literal["Ready"]
+    status: Literal["True", "False", "Unknown"]
+    reason: str
+    message: str
+    observed_generation: int | None = None
+    last_transition_time: str | None = None
+
+
+class ExperimentStatus(Record, frozen=True, kw_only=True):
+    """What the operator made of the definition. Never written by hand."""
+
+    observed_generation: int | None = None
+    conditions: list[ExperimentCondition] = []
+    active: list[str] = []
+    last_run: str | None = None
+    last_verdict: str | None = None
+    last_scheduled: str | None = None
 
 
 class Experiment(Record, frozen=True, kw_only=True, tag_field="kind", tag="Experiment"):
@@ -77,3 +127,4 @@ class Experiment(Record, frozen=True, kw_only=True, tag_field="kind", tag="Exper
     api_version: ApiVersion
     metadata: Metadata
     spec: ExperimentSpec
+    status: ExperimentStatus = ExperimentStatus()

@@ -12,6 +12,7 @@ _LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _QUALIFIED = r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?"
 _HOST = r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)"
 _URL = re.compile(rf"https?://{_HOST}(:(?P<port>\d{{1,5}}))?([/?#]\S*)?")
+_CRON = r"(\*|[0-9]+|[A-Za-z]{3})(-([0-9]+|[A-Za-z]{3}))?(/[0-9]+)?(,([0-9]+|[A-Za-z]{3})(-([0-9]+|[A-Za-z]{3}))?(/[0-9]+)?)*"
 _ADDRESS = re.compile(rf"{_HOST}:(?P<port>\d{{1,5}})")
 
 
@@ -111,6 +112,19 @@ def header_value(text: str) -> Iterator[Complaint]:
     """The value of an HTTP header: printable ASCII, so that it is one line and the same bytes everywhere."""
     if not re.fullmatch(r"[\t\x20-\x7e]*", text):
         yield "a header's value with control or non-ASCII characters", "write it in plain ASCII, in one line"
+
+
+def cron(text: str) -> Iterator[Complaint]:
+    """When something begins: minute, hour, day of the month, month, weekday. What the fields mean is croniter's to say."""
+    if not re.fullmatch(rf"{_CRON}( {_CRON}){{4}}", text, re.ASCII):
+        advice = 'write five fields, like "0 3 * * 1-5": minute, hour, day, month, weekday'
+        yield f"`{printable(text)}` is no cron schedule", advice
+
+
+def time_zone(text: str) -> Iterator[Complaint]:
+    """The name of a time zone in the IANA database."""
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*", text, re.ASCII) or len(text) > 64:
+        yield f"`{printable(text)}` is no name of a time zone", "write it like `Etc/UTC` or `Europe/Berlin`"
 
 
 def _is_port(digits: str) -> bool:

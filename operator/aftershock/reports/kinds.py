@@ -40,9 +40,14 @@ def _gather(kind: type[Record], told: list[type[Record]]) -> None:
     if kind in told:
         return
     told.append(kind)
-    for field in msgspec.structs.fields(kind):
+    for field in _written(kind):
         for part in _records(field.type):
             _gather(part, told)
+
+
+def _written(kind: type[Record]) -> Iterator[msgspec.structs.FieldInfo]:
+    """Yield the fields that a user writes: a status is the operator's."""
+    return (field for field in msgspec.structs.fields(kind) if field.name != "status")
 
 
 def _records(kind: object) -> Iterator[type[Record]]:
@@ -61,7 +66,7 @@ def _section(kind: type[Record]) -> Iterator[str]:
     yield ""
     yield "| field | type | default |"
     yield "|---|---|---|"
-    for field in msgspec.structs.fields(kind):
+    for field in _written(kind):
         yield f"| `{field.encode_name}` | {_type(field.type)} | {_default(field)} |"
     yield ""
 

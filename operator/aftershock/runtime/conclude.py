@@ -17,6 +17,7 @@ def status(judgements: Sequence[Judgement], started: str | None, finished: str) 
             RunCondition(type=c.type, status=c.status, reason=c.reason, message=c.message) for c in first.conditions
         ],
         verdict=first.verdict.value,
+        era=first.era,
         verdicts={judgement.era: judgement.verdict.value for judgement in judgements},
         because=first.because,
         rto=_rto(first),

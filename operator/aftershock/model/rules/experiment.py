@@ -6,9 +6,11 @@ from aftershock.model.experiment import (
     Experiment,
     ExperimentSpec,
     Guardrail,
+    HistoryLimit,
     Injection,
     Load,
     Recovery,
+    Schedule,
 )
 from aftershock.model.rules.making import Findings, Rules, more_than_zero, texts
 from aftershock.model.run import RunSpec
@@ -25,7 +27,7 @@ def _experiment_name(experiment: Experiment) -> Findings:
         yield ("metadata", "name"), f"a name of {len(name)} characters", advice
 
 
-def _eras_named(spec: ExperimentSpec) -> Findings:
+def _eras_named(spec: ExperimentSpec | RunSpec) -> Findings:
     seen: set[str] = set()
     for place, era in enumerate(spec.eras):
         if era in seen:
@@ -81,6 +83,19 @@ def _recovery_times(recovery: Recovery) -> Findings:
         yield ("watch",), message, "watch at least as long as it has to be steady"
 
 
+def _triggered(spec: ExperimentSpec) -> Findings:
+    if spec.trigger == "Schedule" and spec.schedule is None:
+        yield ("schedule",), "missing", 'say when: `schedule: {cron: "0 3 * * 1-5"}`'
+    elif spec.trigger != "Schedule" and spec.schedule is not None:
+        yield ("schedule",), f"`trigger` is {spec.trigger}", "write `trigger: Schedule`, or leave the schedule out"
+
+
+def _limits(limit: HistoryLimit) -> Findings:
+    for field in ("passed", "others"):
+        if getattr(limit, field) < 0:
+            yield (field,), f"found {getattr(limit, field)}", "write zero or more"
+
+
 RULES: Rules = {
     Experiment: (_experiment_name,),
     Expectation: (texts(indicator=names.label), _expectation_bounds),
@@ -88,6 +103,8 @@ RULES: Rules = {
     Injection: (texts(fault=names.label, target=names.label), _injection_times),
     Guardrail: (texts(indicator=names.label), more_than_zero("below", "for_")),
     Recovery: (_recovery_times,),
-    ExperimentSpec: (texts(stack=names.name), _eras_named, _expectations_fit, _injections_apart),
-    RunSpec: (texts(experiment=names.name, stack=names.name),),
+    Schedule: (texts(cron=names.cron, time_zone=names.time_zone), more_than_zero("starting_deadline")),
+    HistoryLimit: (_limits,),
+    ExperimentSpec: (texts(stack=names.name), _eras_named, _expectations_fit, _injections_apart, _triggered),
+    RunSpec: (texts(experiment=names.name, stack=names.name), _eras_named),
 }

@@ -1,0 +1,253 @@
+"""The Kubernetes API, through pykube-ng, and the only importer of it: plain trees in and out, every call with a deadline.
+
+Synchronous, as pykube-ng is: asynchronous callers use `threads.within`. Nothing is retried here, and nothing decided:
+each state of the world that a caller may have to tell apart is an error of its own.
+"""
+
+import os
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import pykube
+import requests
+from pykube.exceptions import KubernetesError
+
+from aftershock.errors import AftershockError, InputError, TargetError
+
+Tree = dict[str, Any]
+TIMEOUT = 5.0
+"""Seconds that one call may take."""
+
+MERGE = "application/merge-patch+json"
+SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+
+
+class ApiAwayError(TargetError):
+    """The API server can't be reached, or can't answer now (429, 5xx). Whatever was asked may or may not have been done."""
+
+
+class MissingError(TargetError):
+    """There is no such object."""
+
+
+class ConflictError(TargetError):
+    """It is there already, or was changed since it was read."""
+
+
+class ForbiddenError(TargetError):
+    """A right is missing; the message names verb and resource."""
+
+
+class RefusedError(InputError):
+    """The API server finds the object invalid."""
+
+
+@dataclass(frozen=True)
+class Resource:
+    """A kind of objects, as its URL names it. `group_version` like `apps/v1`, or `v1` for the core group."""
+
+    group_version: str
+    plural: str
+    namespaced: bool = True
+
+    @property
+    def group(self) -> str:
+        """The API group; empty for the core group."""
+        return self.group_version.rpartition("/")[0]
+
+
+OURS = "aftershock.dev/v1alpha1"
+ERAS = Resource(OURS, "eras", namespaced=False)
+STACKS = Resource(OURS, "stacks")
+EXPERIMENTS = Resource(OURS, "experiments")
+RUNS = Resource(OURS, "runs")
+PODS = Resource("v1", "pods")
+NODES = Resource("v1", "nodes", namespaced=False)
+SECRETS = Resource("v1", "secrets")
+SERVICES = Resource("v1", "services")
+EVENTS = Resource("v1", "events")
+NAMESPACES = Resource("v1", "namespaces", namespaced=False)
+JOBS = Resource("batch/v1", "jobs")
+DEPLOYMENTS = Resource("apps/v1", "deployments")
+STATEFUL_SETS = Resource("apps/v1", "statefulsets")
+LEASES = Resource("coordination.k8s.io/v1", "leases")
+NETWORK_POLICIES = Resource("networking.k8s.io/v1", "networkpolicies")
+
+
+class Api:
+    """One API server, as one user. Threads may share it: each has connections of its own."""
+
+    def __init__(self, config: pykube.KubeConfig, timeout: float = TIMEOUT) -> None:
+        self._config, self._timeout = config, timeout
+        self._local = threading.local()
+
+    @classmethod
+    def connect(cls, kubeconfig: Path | None = None, context: str | None = None, timeout: float = TIMEOUT) -> Self:
+        """Read how to reach the cluster: the file, $KUBECONFIG, the pod's service account, or ~/.kube/config, in this order.
+
+        InputError where there is none that can be read. Nothing is sent yet.
+        """
+        try:
+            config = _config(kubeconfig)
+            if context is not None:
+                config.set_current_context(context)
+            str(config.cluster["server"])
+        except (OSError, KeyError, ValueError, TypeError, KubernetesError) as error:
+            where = kubeconfig or os.environ.get("KUBECONFIG") or "~/.kube/config"
+            raise InputError(
+                f"can't tell from {where} how to reach a cluster: {error}",
+                "set KUBECONFIG to a file that `kubectl get nodes` works with",
+            ) from None
+        return cls(config, timeout)
+
+    @property
+    def namespace(self) -> str:
+        """The namespace of the context, or of the pod."""
+        return str(self._config.namespace)
+
+    @property
+    def server(self) -> str:
+        """The API server's address."""
+        return str(self._config.cluster["server"])
+
+    def get(self, resource: Resource, name: str, namespace: str | None = None) -> Tree:
+        """Return an object. MissingError if there is none."""
+        return self.call("GET", resource, name, namespace)
+
+    def find(self, resource: Resource, name: str, namespace: str | None = None) -> Tree | None:
+        """Return an object, or None if there is none."""
+        try:
+            return self.get(resource, name, namespace)
+        except MissingError:
+            return None
+
+    def list(
+        self, resource: Resource, namespace: str | None = None, *, labels: str = "", fields: str = ""
+    ) -> list[Tree]:
+        """Return all objects, of one namespace or of all; `labels` and `fields` are selectors as kubectl has them."""
+        wanted = {"labelSelector": labels, "fieldSelector": fields}
+        answer = self.call("GET", resource, "", namespace, params={k: v for k, v in wanted.items() if v})
+        return list(answer.get("items") or [])
+
+    def create(self, resource: Resource, tree: Mapping[str, Any], namespace: str | None = None) -> Tree:
+        """Create an object and return it as it is now. ConflictError if it is there already."""
+        return self.call("POST", resource, "", namespace or tree.get("metadata", {}).get("namespace"), json=tree)
+
+    def patch(
+        self,
+        resource: Resource,
+        name: str,
+        change: Mapping[str, Any],
+        namespace: str | None = None,
+        *,
+        subresource: str = "",
+    ) -> Tree:
+        """Merge a change (RFC 7386: null removes, lists are replaced) and return the object.
+
+        With `metadata.resourceVersion` in the change it is made only to what was read: ConflictError otherwise.
+        """
+        way = f"{name}/{subresource}" if subresource else name
+        return self.call("PATCH", resource, way, namespace, json=change, headers={"Content-Type": MERGE})
+
+    def replace(
+        self, resource: Resource, tree: Mapping[str, Any], namespace: str | None = None, *, subresource: str = ""
+    ) -> Tree:
+        """Put an object in the place of what was read (its `resourceVersion` says what that was), and return it."""
+        meta = tree["metadata"]
+        way = f"{meta['name']}/{subresource}" if subresource else meta["name"]
+        return self.call("PUT", resource, way, namespace or meta.get("namespace"), json=tree)
+
+    def delete(
+        self,
+        resource: Resource,
+        name: str,
+        namespace: str | None = None,
+        *,
+        uid: str = "",
+        grace: int | None = None,
+        propagation: str = "Background",
+    ) -> None:
+        """Delete an object; none there is as good. With `uid` only that one: ConflictError if another bears its name."""
+        options: Tree = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": propagation}
+        if uid:
+            options["preconditions"] = {"uid": uid}
+        if grace is not None:
+            options["gracePeriodSeconds"] = grace
+        try:
+            self.call("DELETE", resource, name, namespace, json=options)
+        except MissingError:
+            return
+
+    def call(
+        self,
+        method: str,
+        resource: Resource,
+        way: str = "",
+        namespace: str | None = None,
+        *,
+        json: Any = None,
+        params: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Tree:
+        """Carry out one call and return the answer's tree; `way` is what follows the resource in the URL."""
+        what = f"{method} {resource.plural}{f'/{way}' if way else ''}{f' in {namespace}' if namespace else ''}"
+        within = {"namespace": namespace} if resource.namespaced and namespace else {}
+        url = f"/{resource.plural}/{way}" if way else f"/{resource.plural}"
+        try:
+            answer = self._client().request(
+                method, url=url, version=resource.group_version, json=json, params=params, headers=headers, **within
+            )
+        except requests.RequestException as error:
+            raise ApiAwayError(
+                f"the API server {self.server} can't be reached: {_reason(error)}", "see whether it runs; KUBECONFIG"
+            ) from None
+        if answer.ok:
+            return dict(answer.json())
+        raise _error(answer, what)
+
+    def _client(self) -> pykube.HTTPClient:
+        client = getattr(self._local, "client", None)
+        if client is None:
+            client = self._local.client = pykube.HTTPClient(self._config, timeout=self._timeout)
+        return client
+
+
+def _config(kubeconfig: Path | None) -> pykube.KubeConfig:
+    if kubeconfig is not None:
+        return pykube.KubeConfig.from_file(kubeconfig)
+    if os.environ.get("KUBECONFIG"):
+        return pykube.KubeConfig.from_file(os.environ["KUBECONFIG"].split(os.pathsep)[0])
+    if (SERVICE_ACCOUNT / "token").exists():
+        return pykube.KubeConfig.from_service_account()
+    return pykube.KubeConfig.from_file(Path.home() / ".kube" / "config")
+
+
+def _reason(error: requests.RequestException) -> str:
+    """Say in a few words what requests wraps three times."""
+    cause: object = error.args[0] if error.args else error
+    return str(getattr(cause, "reason", cause))[:200]
+
+
+def _error(answer: requests.Response, what: str) -> AftershockError:
+    said = _message(answer)
+    match answer.status_code:
+        case 404:
+            return MissingError(f"{what}: {said}", "see `kubectl get`, and whether Aftershock's CRDs are installed")
+        case 409:
+            return ConflictError(f"{what}: {said}", "it was changed meanwhile: read it again")
+        case 401 | 403:
+            return ForbiddenError(f"{what}: {said}", "grant that right: the chart's role has all that are needed")
+        case 400 | 413 | 415 | 422:
+            return RefusedError(f"{what}: {said}", "mend the object; `aftershock validate` says the same with lines")
+        case code:
+            return ApiAwayError(f"{what}: the API server answered {code}: {said}", "try again in a moment")
+
+
+def _message(answer: requests.Response) -> str:
+    try:
+        return str(answer.json().get("message") or answer.reason)
+    except (ValueError, AttributeError):
+        return answer.text[:200] or str(answer.reason)
