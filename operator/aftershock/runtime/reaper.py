@@ -20,6 +20,7 @@ from aftershock.runtime.places import DatabasePlace, Looked, Place, places
 
 Scope = Literal["expired", "all"]
 Due = Callable[[Lease, float], bool]
+Looking = Callable[[str, str, "Sweep"], object]
 EVERY = 0.25
 """Seconds between two looks at a place that answers at once."""
 
@@ -34,13 +35,15 @@ AGAIN = 30.0
 class Sweep:
     """What one sweep found, a line each. `healed`: what was undone. `left`: what is still there though it was due, or,
     when only asked, what is there. `unreachable`: places that could not be asked. `stuck`: the lines of `left` that need
-    somebody's hands (StuckOnCleanup), each with what to do.
+    somebody's hands (StuckOnCleanup), each with what to do. `held` and `due`: the leases found when it began.
     """
 
     healed: list[str] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
     unreachable: list[str] = field(default_factory=list)
     stuck: list[str] = field(default_factory=list)
+    held: list[Lease] = field(default_factory=list)
+    due: list[Lease] = field(default_factory=list)
 
     def add(self, other: "Sweep") -> None:
         """Take in what another place had."""
@@ -48,6 +51,8 @@ class Sweep:
         self.left += other.left
         self.unreachable += other.unreachable
         self.stuck += other.stuck
+        self.held += other.held
+        self.due += other.due
 
 
 async def sweep(
@@ -69,16 +74,20 @@ async def leftovers(stack: Stack, folder: Path, run: str | None = None) -> Sweep
 
 async def heal(place: Place, due: Due) -> Sweep:
     """Look at one place, and heal what is due there."""
+    swept = Sweep()
     try:
         looked = await place.look()
-        healed = await _heal(place, looked, due)
-        return Sweep(healed=healed, left=looked.odd)
+        for trace in looked.traces:
+            (swept.due if due(trace.lease, looked.now) else swept.held).append(trace.lease.of(""))
+        swept.healed = await _heal(place, looked, due)
+        swept.left = looked.odd
     except WedgedError as wedged:
-        return await _repair(place, wedged, due)
+        swept.add(await _repair(place, wedged, due))
     except HealingError as error:
-        return Sweep(left=[str(error)])
+        swept.left = [str(error)]
     except AftershockError as error:
-        return Sweep(unreachable=[_line(place, error)])
+        swept.unreachable = [_line(place, error)]
+    return swept
 
 
 class HealingError(Exception):
@@ -147,13 +156,14 @@ async def watch(
     report: Callable[[str], object],
     every: float = EVERY,
     each_round: Callable[[Stack, Path], Awaitable[object]] | None = None,
+    looked: Looking | None = None,
 ) -> None:
     """Heal what is past its lease, for ever. Ends only by being cancelled, or with its process.
 
     `files` names the stack files, read anew each round; `report` gets a line for whatever was done or is amiss;
-    `each_round` is awaited for each stack, one call at a time.
+    `each_round` is awaited for each stack, one call at a time; `looked` gets stack, place and what each look came to.
     """
-    watcher = _Watcher(report, every, each_round)
+    watcher = _Watcher(report, every, each_round, looked)
     while True:
         with suppress(Exception):
             watcher.round(files())
@@ -176,8 +186,9 @@ class _Watcher:
         report: Callable[[str], object],
         every: float,
         each_round: Callable[[Stack, Path], Awaitable[object]] | None,
+        looked: Looking | None,
     ) -> None:
-        self._report, self._every, self._each_round = report, every, each_round
+        self._report, self._every, self._each_round, self._looked = report, every, each_round, looked
         self._busy: dict[tuple[Path, str], asyncio.Task[None]] = {}
         self._said: dict[str, float] = {}
         self._read: dict[Path, tuple[tuple[float, int], Stack]] = {}
@@ -222,6 +233,9 @@ class _Watcher:
 
     async def _tend(self, place: Place, stack: str) -> None:
         done = await _safely(place, lambda place: heal(place, _due("expired")))
+        if self._looked is not None:
+            with suppress(Exception):  # whoever counts must not keep the reaper from healing
+                self._looked(stack, place.name, done)
         for line in done.healed:
             self._say(f"{stack}: {line}")
         for line in [*done.left, *done.unreachable]:
