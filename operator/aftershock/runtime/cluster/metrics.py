@@ -5,9 +5,10 @@ The table is all there is: the metrics are made from it, and so is docs/referenc
 (`python -m aftershock.runtime.cluster.metrics` writes it). Nothing here decides; `tally.py` says what is counted.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Thread
 from typing import Literal
 from wsgiref.simple_server import WSGIServer
 
@@ -149,25 +150,33 @@ class Metrics:
         """Return what is exported now; None where nothing was counted under these labels."""
         return self.registry.get_sample_value(metric.exported, labels)
 
-    def serve(self, port: int = PORT, address: str = "0.0.0.0") -> Callable[[], None]:  # noqa: S104 - a pod's own address
-        """Serve `/metrics` from a thread of its own; return what ends it. TargetError where the port is taken."""
+    def serve(self, port: int = PORT, address: str = "0.0.0.0") -> "Served":  # noqa: S104 - a pod's own address
+        """Serve `/metrics` from a thread of its own, on any free port if 0. TargetError where the port is taken."""
         try:
             server, thread = start_http_server(port, address, registry=self.registry)
         except OSError as error:
             raise TargetError(
-                f"can't serve metrics on port {port}: {error.strerror}", "choose another with --metrics-port; 0 is none"
+                f"can't serve metrics on port {port}: {error.strerror}", "choose another with --metrics-port"
             ) from None
-
-        def end() -> None:
-            _end(server)
-            thread.join()
-
-        return end
+        return Served(server, thread)
 
 
-def _end(server: WSGIServer) -> None:
-    server.shutdown()
-    server.server_close()
+@dataclass(frozen=True)
+class Served:
+    """A server of metrics that is up. Call it to end it."""
+
+    server: WSGIServer
+    thread: Thread
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return int(self.server.server_port)
+
+    def __call__(self) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+        self.thread.join()
 
 
 def _make(metric: Metric, registry: CollectorRegistry) -> MetricWrapperBase:
