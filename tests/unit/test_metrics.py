@@ -104,7 +104,9 @@ def test_residue_is_found_once_stays_overdue_and_is_healed_once() -> None:
     assert to.value(metrics.RESIDUE, stack="shop", fault="latency") == 1
 
 
-def test_a_place_that_does_not_answer_is_told_and_one_that_is_gone_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_place_that_does_not_answer_is_told_and_one_that_is_gone_is_forgotten(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     to = Metrics("reaper")
     counts = ReaperTally(to)
     counts.looked("gone", "database primary", Sweep(unreachable=["no answer"]))

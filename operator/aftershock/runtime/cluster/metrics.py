@@ -174,6 +174,7 @@ class Served:
         return int(self.server.server_port)
 
     def __call__(self) -> None:
+        """Stop serving."""
         self.server.shutdown()
         self.server.server_close()
         self.thread.join()
