@@ -28,6 +28,11 @@ def read(secret: Secret, folder: Path) -> str:
     return value
 
 
+def remember(value: str) -> None:
+    """Take in a secret that was read elsewhere, so that it is redacted like the others."""
+    _seen.update(_sensitive(value))
+
+
 def kept(folder: Path, reference: SecretRef) -> Path:
     """Return where a key of a Kubernetes Secret is kept beside a stack's file, so that it can be read without the API."""
     return folder / "secrets" / reference.name / reference.key

@@ -1,0 +1,120 @@
+"""Every right that a part of Aftershock uses in a cluster, in one table: the chart's Roles are made of it, and nothing else.
+
+`python -m aftershock.runtime.cluster.rights` writes charts/aftershock/files/rights.yaml, which the chart's templates read.
+Each line says what it is for. A test takes each away in turn, and sees the part that needs it name it.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from aftershock.adapters.kubernetes import (
+    ERAS,
+    EVENTS,
+    EXPERIMENTS,
+    JOBS,
+    LEASES,
+    RUNS,
+    SECRETS,
+    STACKS,
+    Resource,
+)
+
+Part = Literal["operator", "reaper", "executor", "uninstall"]
+PARTS: tuple[Part, ...] = ("operator", "reaper", "executor", "uninstall")
+Scope = Literal["namespace", "cluster", "regionFaults"]
+"""Where a right holds: in the watched namespaces; in the whole cluster; in it too, but only if region faults are on."""
+
+FILE = Path("charts") / "aftershock" / "files" / "rights.yaml"
+
+
+@dataclass(frozen=True)
+class Right:
+    """One part may do this to one resource. `verbs` are Kubernetes'; `sub` is a subresource; `why` is for whoever audits."""
+
+    part: Part
+    resource: Resource
+    verbs: tuple[str, ...]
+    why: str
+    sub: str = ""
+    scope: Scope = "namespace"
+
+    @property
+    def called(self) -> str:
+        """The resource as a Role names it."""
+        return f"{self.resource.plural}/{self.sub}" if self.sub else self.resource.plural
+
+    def rule(self) -> dict[str, list[str]]:
+        """Return it as a Role's rule."""
+        return {"apiGroups": [self.resource.group], "resources": [self.called], "verbs": list(self.verbs)}
+
+
+READ = ("get", "list", "watch")
+OPERATOR = (
+    Right("operator", EXPERIMENTS, READ, "to see what is asked for"),
+    Right("operator", EXPERIMENTS, ("patch",), "to say whether a definition can be run", sub="status"),
+    Right("operator", RUNS, (*READ, "create", "patch", "delete"), "to make runs, hold their finalizer, keep to limits"),
+    Right("operator", RUNS, ("patch",), "to say what a run waits for, and end one that can't start", sub="status"),
+    Right("operator", STACKS, READ, "to start what waited for its Stack"),
+    Right("operator", SECRETS, ("get",), "to tell whether the Secrets that a Stack names are there"),
+    Right("operator", JOBS, ("get", "create"), "to launch executors, and see whether they live"),
+    Right("operator", LEASES, ("get", "list", "create", "patch", "delete"), "to let one run at a time hold a Stack"),
+    Right("operator", EVENTS, ("create",), "to say what it did"),
+    Right("operator", ERAS, READ, "to start what waited for its Era", scope="cluster"),
+)
+REAPER = (
+    Right("reaper", STACKS, ("get", "list"), "to know the places to look at"),
+    Right("reaper", SECRETS, ("get",), "to reach databases"),
+    Right("reaper", RUNS, ("get", "list"), "to find runs whose executor is lost"),
+    Right("reaper", RUNS, ("patch",), "to end them", sub="status"),
+)
+EXECUTOR = (
+    Right("executor", RUNS, ("get", "patch"), "to read what it carries out"),
+    Right("executor", RUNS, ("patch",), "to claim its run and say where it stands", sub="status"),
+    Right("executor", STACKS, ("get",), "to read what the run is on"),
+    Right("executor", SECRETS, ("get",), "to reach databases"),
+    Right("executor", LEASES, ("get",), "to see that it holds the Stack"),
+    Right("executor", ERAS, ("get",), "to judge", scope="cluster"),
+)
+UNINSTALL = (
+    Right(
+        "uninstall", RUNS, ("list", "patch"), "to abort runs, wait until they are clean, and let go of their finalizers"
+    ),
+)
+RIGHTS = (*OPERATOR, *REAPER, *EXECUTOR, *UNINSTALL)
+
+
+def rules(part: Part, scope: Scope) -> list[dict[str, list[str]]]:
+    """Return the rules of one part's role of one scope."""
+    return [right.rule() for right in RIGHTS if (right.part, right.scope) == (part, scope)]
+
+
+def table() -> dict[str, dict[str, Any]]:
+    """Return all rules: part, scope, rules. Scopes without a rule are left out."""
+    return {part: {scope: found for scope in _SCOPES if (found := rules(part, scope))} for part in PARTS}
+
+
+_SCOPES: tuple[Scope, ...] = ("namespace", "cluster", "regionFaults")
+
+
+def text() -> str:
+    """Return the chart's file."""
+    return "\n".join(
+        ["# Generated from operator/aftershock/runtime/cluster/rights.py, which says what each is for.", *_lines(), ""]
+    )
+
+
+def _lines() -> Iterator[str]:
+    for part, scopes in table().items():
+        yield f"{part}:"
+        for scope, found in scopes.items():
+            yield f"  {scope}:"
+            for rule in found:
+                yield f"  - {yaml.safe_dump(rule, default_flow_style=True, sort_keys=False, width=1000).strip()}"
+
+
+if __name__ == "__main__":
+    FILE.write_text(text(), encoding="utf-8")
