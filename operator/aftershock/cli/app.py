@@ -31,6 +31,9 @@ COMMANDS = {
     "demo": "A first result: a real database runs out of connections, and recovers.",
 }
 
+HIDDEN = {"farewell"}
+"""Commands that nobody types: the chart does."""
+
 
 class Commands(click.Group):
     """Finds `aftershock NAME` in the module of that name."""
@@ -41,7 +44,7 @@ class Commands(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import the command's module."""
-        if cmd_name not in COMMANDS:
+        if cmd_name not in {*COMMANDS, *HIDDEN}:
             return None
         module = importlib.import_module(f"aftershock.cli.{cmd_name}")
         command: click.Command = module.command
@@ -51,7 +54,7 @@ class Commands(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command; of one that isn't there, say which is nearest."""
-        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+        if args and args[0] not in {*COMMANDS, *HIDDEN} and not args[0].startswith("-"):
             near = get_close_matches(args[0], COMMANDS, 1)
             raise click.UsageError(
                 f"No such command {args[0]!r}." + (f" Did you mean {near[0]!r}?" if near else ""), ctx

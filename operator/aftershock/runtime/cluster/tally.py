@@ -15,6 +15,7 @@ from aftershock.core.lease import Lease
 from aftershock.core.phases import Phase
 from aftershock.runtime.cluster import metrics
 from aftershock.runtime.cluster.metrics import Metrics
+from aftershock.runtime.cluster.objects import condition
 from aftershock.runtime.reaper import Sweep
 
 PHASES = tuple(phase.name.capitalize() for phase in Phase if phase is not Phase.FINISHED)
@@ -144,7 +145,7 @@ def _stuck(status: Mapping[str, Any]) -> bool:
 
 
 def _condition(status: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
-    return next((each for each in status.get("conditions") or [] if each.get("type") == kind), {})
+    return condition(status.get("conditions") or [], kind) or {}
 
 
 def _time(text: object) -> datetime | None:

@@ -1,0 +1,78 @@
+"""Finished Runs and journals that are old enough to be thrown away, and no others.
+
+A Run that is stuck on cleanup stays whatever its age: it says what is left. A journal stays as long as its run's executor
+lives. Experiments have their `historyLimit` besides, which is `core/reconcile.py`'s.
+"""
+
+import shutil
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from aftershock.adapters.kubernetes import RUNS, Api, ConflictError
+from aftershock.core.retention import Kept, Limits, outdated
+from aftershock.runtime import folders
+from aftershock.runtime.cluster.objects import condition
+from aftershock.runtime.folders import RunFolder
+
+
+def old_runs(runs: Iterable[Mapping[str, Any]], limits: Limits, now: float) -> list[Mapping[str, Any]]:
+    """Return the finished Runs that go, the oldest first."""
+    by_uid = {str(run["metadata"]["uid"]): run for run in runs}
+    kept = [Kept(uid, when) for uid, run in by_uid.items() if (when := _finished(run)) is not None]
+    return [by_uid[uid] for uid in outdated(kept, limits, now)]
+
+
+def throw_away_runs(api: Api, runs: Iterable[Mapping[str, Any]], limits: Limits, now: float) -> list[str]:
+    """Delete the finished Runs that go; return their names. One that was replaced meanwhile by its namesake stays."""
+    gone = []
+    for run in old_runs(runs, limits, now):
+        meta = run["metadata"]
+        try:
+            api.delete(RUNS, meta["name"], meta["namespace"], uid=meta["uid"])
+        except ConflictError:
+            continue
+        gone.append(str(meta["name"]))
+    return gone
+
+
+def _finished(run: Mapping[str, Any]) -> float | None:
+    """Return when a run finished; None for one that has not, or that must stay."""
+    status = run.get("status") or {}
+    stuck = condition(status.get("conditions") or [], "StuckOnCleanup")
+    going = run["metadata"].get("deletionTimestamp")
+    if status.get("phase") != "Finished" or going or (stuck is not None and stuck.get("status") == "True"):
+        return None
+    return _epoch(status.get("finished"))
+
+
+def _epoch(text: object) -> float | None:
+    try:
+        read = datetime.fromisoformat(str(text))
+    except ValueError:
+        return None
+    return (read if read.tzinfo else read.replace(tzinfo=UTC)).timestamp()
+
+
+def throw_away_journals(limits: Limits, now: float) -> list[str]:
+    """Remove the folders of runs that go from this machine's (or this volume's) state; return their names."""
+    there = {folder.name: folder for folder in folders.every()}
+    kept = [Kept(name, when) for name, folder in there.items() if (when := _over(folder)) is not None]
+    gone = []
+    for name in outdated(kept, limits, now):
+        shutil.rmtree(there[name].path, ignore_errors=True)
+        gone.append(name)
+    return gone
+
+
+def _over(folder: RunFolder) -> float | None:
+    """Return when a folder's run was over: as its record says, or, of one that was lost, when it was last written to."""
+    try:
+        if folder.alive():
+            return None
+        record = folder.read()
+        if record is not None and record.status.phase == "Finished":
+            return _epoch(record.status.finished)
+        return folder.journal.stat().st_mtime
+    except OSError:
+        return None
