@@ -16,6 +16,8 @@ KUBERNETES = "1.34.2"
 ETCD = "3.5.21"
 HELM = "3.19.2"
 COREDNS = "1.12.4"
+PROMETHEUS = "0.316.0"
+"""What its module calls Prometheus 3.16."""
 DEADLINE = 3600.0
 """Seconds that one program may take: kube-apiserver takes 192 s on two idle cores, and a busy machine has fewer."""
 
@@ -112,9 +114,9 @@ def _kubernetes(name: str) -> golang.Build:
     return build
 
 
-def _installed(target: str) -> golang.Build:
+def _installed(target: str, *flags: str) -> golang.Build:
     def build(shop: golang.Workshop) -> None:
-        shop.go("install", "-ldflags", "-s -w", target, GOBIN=str(shop.whole))
+        shop.go("install", "-ldflags", "-s -w", *flags, target, GOBIN=str(shop.whole))
 
     return build
 
@@ -126,6 +128,7 @@ def _module(shop: golang.Workshop, rest: str) -> None:
 _KUBERNETES = {
     "kube-apiserver": 192, "kubectl": 30, "kubelet": 59, "kube-controller-manager": 29, "kube-scheduler": 5, "kube-proxy": 8,
 }  # fmt: skip
+_PROMTOOL = f"github.com/prometheus/prometheus/cmd/promtool@v{PROMETHEUS}"
 _PROGRAMS = {
     each.name: each
     for each in (
@@ -133,6 +136,9 @@ _PROGRAMS = {
         *(Program(name, KUBERNETES, _kubernetes(name), seconds) for name, seconds in _KUBERNETES.items()),
         Program("helm", HELM, _installed(f"helm.sh/helm/v3/cmd/helm@v{HELM}"), 87),
         Program("coredns", COREDNS, _installed(f"github.com/coredns/coredns@v{COREDNS}"), 101),
+        Program(
+            "promtool", PROMETHEUS, _installed(_PROMTOOL, "-tags", "remove_all_sd"), 135
+        ),  # asks no cloud for targets
     )
 }
 CONTROL_PLANE = ("etcd", "kube-apiserver", "kubectl")
