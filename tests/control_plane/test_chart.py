@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 import yaml
-from aftershock.stacks.control_plane import ControlPlane
-from control_plane.conftest import Kubectl, new_namespace
 
 from aftershock.adapters import kubernetes as k8s
 from aftershock.runtime.cluster import rights
 from aftershock.stacks import programs
+from aftershock.stacks.control_plane import ControlPlane
+from control_plane.conftest import Kubectl, new_namespace
 
 ROOT = Path(__file__).parent.parent.parent
 CHART = ROOT / "charts" / "aftershock"
