@@ -215,5 +215,17 @@ def crds() -> list[dict[str, Any]]:
 
 
 def _established(api: k8s.Api, name: str) -> bool:
-    conditions = api.get(DEFINITIONS, name).get("status", {}).get("conditions", [])
-    return any(each["type"] == "Established" and each["status"] == "True" for each in conditions)
+    """Tell whether objects of a kind can be had: it is said to be established a moment before its storage is up."""
+    tree = api.get(DEFINITIONS, name)
+    conditions = tree.get("status", {}).get("conditions", [])
+    said = any(each["type"] == "Established" and each["status"] == "True" for each in conditions)
+    return said and _served(api, tree["spec"])
+
+
+def _served(api: k8s.Api, spec: dict[str, Any]) -> bool:
+    version = f"{spec['group']}/{spec['versions'][0]['name']}"
+    try:
+        api.list(k8s.Resource(version, spec["names"]["plural"], spec["scope"] == "Namespaced"))
+    except (k8s.ApiAwayError, k8s.MissingError):
+        return False
+    return True
