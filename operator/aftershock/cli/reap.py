@@ -3,16 +3,48 @@
 import click
 
 
-@click.command(epilog="\b\nExamples:\n  aftershock reap\n  aftershock reap --stack meetings-1k --watch")
+@click.command(
+    epilog="\b\nExamples:\n  aftershock reap\n  aftershock reap --stack meetings-1k --watch\n"
+    "  aftershock reap --watch --cluster"
+)
 @click.option(
     "--stack", "stacks", multiple=True, metavar="NAME|FILE", help="Look here only (default: every local stack)."
 )
 @click.option("--watch", is_flag=True, help="Go on until ended; the local stacks keep one of these running.")
-def command(stacks: tuple[str, ...], *, watch: bool) -> int:
+@click.option("--cluster", is_flag=True, help="Look where the Stacks of a cluster say, and end runs that are lost.")
+@click.option(
+    "--namespace", "-n", "namespaces", multiple=True, help="With --cluster: only these (default: all that are visible)."
+)
+@click.option(
+    "--launcher",
+    type=click.Choice(["child", "job"]),
+    default="job",
+    show_default=True,
+    help="With --cluster: what the operator carries runs out with.",
+)
+@click.option("--metrics-port", type=int, metavar="PORT", help="With --cluster: serve metrics for Prometheus there.")
+def command(
+    stacks: tuple[str, ...],
+    namespaces: tuple[str, ...],
+    launcher: str,
+    metrics_port: int | None,
+    *,
+    watch: bool,
+    cluster: bool,
+) -> int:
     """Look in every place the stacks name, and heal what bears aftershock's name and is past its expiry.
 
     Remembers nothing and needs no run: what is at the targets is all it goes by. What others left there is not touched.
+    In a cluster it keeps a list of the places on disk, so that it goes on while the API is away.
     """
     from aftershock.runtime import reaping
 
+    if cluster and (stacks or not watch):
+        raise click.UsageError("--cluster goes with --watch, and without --stack")
+    if not cluster and (namespaces or metrics_port is not None):
+        raise click.UsageError("--namespace and --metrics-port go with --cluster")
+    if cluster:
+        from aftershock.runtime.cluster import reaping as in_cluster
+
+        return in_cluster.command(namespaces, launcher, metrics_port, click.echo)
     return reaping.watch(stacks, click.echo) if watch else reaping.once(stacks, click.echo)

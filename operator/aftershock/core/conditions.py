@@ -39,6 +39,8 @@ def _hold(case: Case, hold: Hold) -> Condition:
         return _landed("False", "AlreadyPresent", f"{hold.label} was there before it was injected: {there.saw}.")
     if hold.started is None:
         return _not_injected(case, hold)
+    if before and not during and hold.healing is None and (case.cut_off or case.aborting is not None):
+        return _landed("Unknown", "CutOff", f"{hold.label} was injected; the record breaks off before anybody looked.")
     if not before or not during:
         when = "before" if not before else "after"
         return _landed("False", "NoEvidence", f"Nobody looked for {hold.label} {when} it was injected.")

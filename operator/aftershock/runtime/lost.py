@@ -11,7 +11,7 @@ from aftershock.core.judge import judge_all
 from aftershock.errors import AftershockError
 from aftershock.faults import created
 from aftershock.model.era import Era
-from aftershock.model.run import Run
+from aftershock.model.run import Run, RunStatus
 from aftershock.model.stack import Stack
 from aftershock.runtime import conclude, folders, leftovers
 from aftershock.runtime.folders import RunFolder
@@ -43,14 +43,12 @@ async def _conclude(run: RunFolder, record: Run, stack: Stack, folder: Path) -> 
         return None
     try:
         history = store.read(run.journal)
-        await _remove_links(history, stack)
+        await remove_links(history, stack)
         left = await leftovers.ask(stack, folder, history.begun.token)
         if left.left or left.unasked:
             return None
-        ended = _end(run, history)
-        judgements = judge_all(ended, _eras(ended))
-        status = conclude.status(judgements, record.status.started, datetime.now(UTC).isoformat(timespec="seconds"))
-        run.write(Run(api_version=record.api_version, metadata=record.metadata, spec=record.spec, status=status))
+        status = concluded(run, history, record.status.started)
+        run.write(finished(record, status))
         return f"run {run.name} lost its executor; its targets are clean, it ends as Aborted"
     except AftershockError:
         return None  # no journal that can be read or written: nothing to end, and the next round tries again
@@ -58,7 +56,19 @@ async def _conclude(run: RunFolder, record: Run, stack: Stack, folder: Path) -> 
         os.close(lock)
 
 
-async def _remove_links(history: History, stack: Stack) -> None:
+def concluded(run: RunFolder, history: History, started: str | None) -> RunStatus:
+    """Close the journal of a lost run whose targets are clean, judge it, and return what its record has to say."""
+    ended = _end(run, history)
+    judgements = judge_all(ended, _eras(ended))
+    return conclude.status(judgements, started, datetime.now(UTC).isoformat(timespec="seconds"))
+
+
+def finished(record: Run, status: RunStatus) -> Run:
+    """Return a run's record with its last status."""
+    return Run(api_version=record.api_version, metadata=record.metadata, spec=record.spec, status=status)
+
+
+async def remove_links(history: History, stack: Stack) -> None:
     """Remove the links that were created for the run, once its last fault is over: nobody is left who would use them.
 
     Their own lease lasts as long as the run could have; until it ends, they would keep the next run from the stack.

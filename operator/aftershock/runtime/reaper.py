@@ -5,7 +5,6 @@ dead one delays no other. `watch` survives whatever happens to the places, the s
 """
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from aftershock.errors import AftershockError, InputError, WedgedError
 from aftershock.model.load import load
 from aftershock.model.stack import Stack
 from aftershock.runtime.places import DatabasePlace, Looked, Place, places
+from aftershock.runtime.telling import Teller
 
 Scope = Literal["expired", "all"]
 Due = Callable[[Lease, float], bool]
@@ -26,9 +26,6 @@ EVERY = 0.25
 
 DATABASE_EVERY = 1.0
 """Seconds between two looks at a database: each costs it a login, and it ends our sessions by itself."""
-
-AGAIN = 30.0
-"""Seconds before `watch` repeats that a place can't be reached."""
 
 
 @dataclass
@@ -188,9 +185,8 @@ class _Watcher:
         each_round: Callable[[Stack, Path], Awaitable[object]] | None,
         looked: Looking | None,
     ) -> None:
-        self._report, self._every, self._each_round, self._looked = report, every, each_round, looked
+        self._tell, self._every, self._each_round, self._looked = Teller(report), every, each_round, looked
         self._busy: dict[tuple[Path, str], asyncio.Task[None]] = {}
-        self._said: dict[str, float] = {}
         self._read: dict[Path, tuple[tuple[float, int], Stack]] = {}
 
     def round(self, files: Iterable[Path]) -> None:
@@ -200,7 +196,7 @@ class _Watcher:
             try:
                 stack = self._stack(file)
             except (AftershockError, OSError) as error:
-                self._amiss(f"{file}: {error}")
+                self._tell.amiss(f"{file}: {error}")
                 continue
             self._start(stack, file)
 
@@ -216,7 +212,7 @@ class _Watcher:
         except AftershockError as error:
             if known is None:
                 raise
-            self._amiss(f"{file}: {error}; going on with what stood there before")
+            self._tell.amiss(f"{file}: {error}; going on with what stood there before")
             return known[1]
         self._read[file] = (mark, stack)
         return stack
@@ -237,9 +233,9 @@ class _Watcher:
             with suppress(Exception):  # whoever counts must not keep the reaper from healing
                 self._looked(stack, place.name, done)
         for line in done.healed:
-            self._say(f"{stack}: {line}")
+            self._tell.say(f"{stack}: {line}")
         for line in [*done.left, *done.unreachable]:
-            self._amiss(f"{stack}: {'StuckOnCleanup: ' if line in done.stuck else ''}{line}")
+            self._tell.amiss(f"{stack}: {'StuckOnCleanup: ' if line in done.stuck else ''}{line}")
         if isinstance(place, DatabasePlace):
             await asyncio.sleep(max(0.0, DATABASE_EVERY - self._every))
 
@@ -247,16 +243,4 @@ class _Watcher:
         try:
             await hook(stack, file.parent)
         except Exception as error:  # noqa: BLE001 - a lost run that can't be concluded must not end the reaper
-            self._amiss(f"{file}: {type(error).__name__}: {error}")
-
-    def _amiss(self, line: str) -> None:
-        """Say it, but not at every look."""
-        now = time.monotonic()
-        self._said = {said: when for said, when in self._said.items() if now - when < AGAIN}
-        if line not in self._said:
-            self._said[line] = now
-            self._say(line)
-
-    def _say(self, line: str) -> None:
-        with suppress(Exception):  # a full disk or a closed pipe at the other end: healing goes on
-            self._report(line)
+            self._tell.amiss(f"{file}: {type(error).__name__}: {error}")

@@ -1,0 +1,71 @@
+"""`aftershock reap --watch --cluster`: the reaper, the list of places that it keeps, and the runs that lost their executor.
+
+Healing works from the kept files alone. What is asked of the API goes on beside it, and may fail as long as it likes.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+
+from aftershock.adapters.kubernetes import Api
+from aftershock.errors import AftershockError
+from aftershock.runtime import reaper
+from aftershock.runtime.cluster.alive import ByLock, ByPod
+from aftershock.runtime.cluster.kept import Kept
+from aftershock.runtime.cluster.lost import Alive, Coroner
+from aftershock.runtime.telling import Teller
+
+EVERY = 1.0
+"""Seconds between two looks at the Stacks of the API."""
+
+RUNS_EVERY = 5.0
+"""Seconds between two looks at its Runs."""
+
+Say = Callable[[str], object]
+
+
+def command(namespaces: Sequence[str], launcher: str, metrics_port: int | None, say: Say) -> int:
+    """Go on until ended by a signal."""
+    api = Api.connect()
+    alive: Alive = ByLock() if launcher == "child" else ByPod(api)
+    looked = _counted(metrics_port) if metrics_port is not None else None
+    asyncio.run(watch(api, alive, namespaces, say, looked))
+    return 0
+
+
+def _counted(port: int) -> reaper.Looking:
+    """Serve metrics on the port; return what counts for them."""
+    from aftershock.runtime.cluster.metrics import Metrics  # noqa: PLC0415  # who serves none needs no library for them
+    from aftershock.runtime.cluster.tally import ReaperTally  # noqa: PLC0415
+
+    metrics = Metrics("reaper")
+    metrics.serve(port)
+    return ReaperTally(metrics).looked
+
+
+async def watch(
+    api: Api, launcher: Alive, namespaces: Sequence[str], say: Say, looked: reaper.Looking | None = None
+) -> None:
+    """Go on for ever: heal what is past its lease, keep the list up to date, end lost runs."""
+    tell = Teller(say)
+    kept = Kept(api, namespaces, tell.amiss)
+    coroner = Coroner(api, launcher, namespaces, tell.amiss)
+    beside = [
+        asyncio.create_task(_again_and_again(kept.refresh, EVERY, tell.amiss)),
+        asyncio.create_task(_again_and_again(coroner.round, RUNS_EVERY, tell.amiss)),
+    ]
+    try:
+        await reaper.watch(kept.files, report=say, looked=looked)
+    finally:
+        for task in beside:
+            task.cancel()
+
+
+async def _again_and_again(work: Callable[[], Awaitable[object]], every: float, say: Say) -> None:
+    while True:
+        try:
+            await work()
+        except AftershockError as error:
+            say(f"{error.problem}: {error.advice}")
+        except Exception as error:  # noqa: BLE001 - whatever the API says to us, the reaper goes on
+            say(f"{type(error).__name__}: {error}")
+        await asyncio.sleep(every)
