@@ -39,8 +39,8 @@ class Sweep:
     left: list[str] = field(default_factory=list)
     unreachable: list[str] = field(default_factory=list)
     stuck: list[str] = field(default_factory=list)
-    held: list[Lease] = field(default_factory=list)
-    due: list[Lease] = field(default_factory=list)
+    held: list[Lease] = field(default_factory=list, compare=False)
+    due: list[Lease] = field(default_factory=list, compare=False)
 
     def add(self, other: "Sweep") -> None:
         """Take in what another place had."""
