@@ -79,6 +79,7 @@ class Reaper:
 
     def start(self) -> None:
         line = [sys.executable, "-m", "aftershock", "reap", "--watch", "--cluster", "--launcher", "child"]
+        line += ["--health-port", "0", "--metrics-port", "0"]
         with self._said.open("a") as said:
             self.process = subprocess.Popen(line, env=self._environment, stdout=said, stderr=said)
 

@@ -23,11 +23,13 @@ import click
     help="With --cluster: what the operator carries runs out with.",
 )
 @click.option("--metrics-port", type=int, metavar="PORT", help="With --cluster: serve metrics for Prometheus there.")
+@click.option("--health-port", type=int, metavar="PORT", help="With --cluster: answer /healthz there.")
 def command(
     stacks: tuple[str, ...],
     namespaces: tuple[str, ...],
     launcher: str,
     metrics_port: int | None,
+    health_port: int | None,
     *,
     watch: bool,
     cluster: bool,
@@ -41,10 +43,10 @@ def command(
 
     if cluster and (stacks or not watch):
         raise click.UsageError("--cluster goes with --watch, and without --stack")
-    if not cluster and (namespaces or metrics_port is not None):
-        raise click.UsageError("--namespace and --metrics-port go with --cluster")
+    if not cluster and (namespaces or (metrics_port, health_port) != (None, None)):
+        raise click.UsageError("--namespace, --metrics-port and --health-port go with --cluster")
     if cluster:
         from aftershock.runtime.cluster import reaping as in_cluster
 
-        return in_cluster.command(namespaces, launcher, metrics_port, click.echo)
+        return in_cluster.command(in_cluster.Asked(namespaces, launcher, metrics_port, health_port), click.echo)
     return reaping.watch(stacks, click.echo) if watch else reaping.once(stacks, click.echo)

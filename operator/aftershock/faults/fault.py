@@ -3,14 +3,12 @@
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import msgspec
 
 from aftershock.core.lease import Lease
-from aftershock.model.stack import Stack
-
-TargetKind = Literal["database", "link", "workload", "load"]
+from aftershock.model.stack import Stack, TargetKind
 
 
 class Parameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):

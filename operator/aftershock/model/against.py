@@ -6,9 +6,15 @@ from aftershock.model.check import FaultType
 from aftershock.model.experiment import Experiment, Injection
 from aftershock.model.load import Document
 from aftershock.model.problem import Path, Problem, choose
-from aftershock.model.stack import Database, Link, Stack, StackSpec, Workload
+from aftershock.model.stack import Database, Link, Node, Region, Stack, StackSpec, Workload
 
-TARGETS = {"database": "databases", "link": "links", "workload": "workloads"}
+TARGETS = {
+    "database": "databases",
+    "link": "links",
+    "workload": "workloads",
+    "region": "regions",
+    "node": "nodes",
+}
 """Kinds of targets, and the list of a Stack that names them."""
 
 
@@ -66,21 +72,26 @@ def _target(
         yield experiment.problem((*way, "fault"), message, choose(injection.fault, sorted(faults)))
     elif fault.target == "load":
         yield from _load(experiment, injection, way)
-    elif injection.target not in (known := _names(stack.object.spec, fault.target)):
+    elif injection.target not in (known := names(stack.object.spec, fault.target)):
         message = _mistaken(injection, stack, fault.target)
         advice = choose(injection.target, known, f"add it to `{TARGETS[fault.target]}` of the stack")
         yield experiment.problem((*way, "target"), message, advice)
 
 
-def _names(spec: StackSpec, kind: str) -> list[str]:
-    targets: list[Database] | list[Link] | list[Workload] = getattr(spec, TARGETS[kind])
-    return [target.name for target in targets]
+def names(spec: StackSpec, kind: str) -> list[str]:
+    """Return the names of the Stack's targets of one kind."""
+    targets: list[Database] | list[Link] | list[Workload] | list[Region] | list[Node] = getattr(spec, TARGETS[kind])
+    named = [target.name for target in targets]
+    if kind == "region":
+        said = [workload.region for workload in spec.workloads] + [database.region for database in spec.databases]
+        named += [region for region in said if region is not None]
+    return list(dict.fromkeys(named))
 
 
 def _mistaken(injection: Injection, stack: Document[Stack], kind: str) -> str:
     """Say what the target is instead: of another kind, or nothing that the stack names."""
     for other in TARGETS:
-        if injection.target in _names(stack.object.spec, other):
+        if injection.target in names(stack.object.spec, other):
             return f"`{injection.target}` is a {other}; `{injection.fault}` is held at a {kind}"
     return f"stack `{stack.name}` names no {kind} `{injection.target}`"
 

@@ -9,7 +9,7 @@ import operator
 from collections.abc import Mapping
 from functools import cache
 from math import isfinite
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import msgspec
 from msgspec import inspect
@@ -18,6 +18,7 @@ from aftershock.model.experiment import Injection
 from aftershock.model.problem import Path, Problem, choose, nearest, printable, written
 from aftershock.model.rules import RULES
 from aftershock.model.rules.making import Rules
+from aftershock.model.stack import TargetKind
 from aftershock.model.units import Unit, UnitError
 from aftershock.model.yaml12 import Node, describe
 
@@ -29,7 +30,7 @@ class FaultType(Protocol):
     """What the model needs to know of a fault; the registry's entries fit."""
 
     @property
-    def target(self) -> Literal["database", "link", "workload", "load"]:
+    def target(self) -> TargetKind:
         """Which kind of target it is held at."""
 
     @property

@@ -5,6 +5,9 @@ from typing import Literal
 from aftershock.model.metadata import ApiVersion, Metadata, Record, Secret
 from aftershock.model.units import Duration
 
+TargetKind = Literal["database", "link", "workload", "region", "node", "load"]
+"""What a fault can be held at: parts that a Stack names, or the experiment's load."""
+
 
 class SupervisorControl(Record, frozen=True, kw_only=True):
     """A program that supervisord keeps. `url` is `unix:///path/to.sock` or `http://127.0.0.1:port`."""
@@ -46,6 +49,7 @@ class Database(Record, frozen=True, kw_only=True):
     of: str | None = None
     dsn: Secret
     observer: Secret | None = None
+    region: str | None = None
 
 
 class Link(Record, frozen=True, kw_only=True):
@@ -73,6 +77,24 @@ class Workload(Record, frozen=True, kw_only=True):
     selector: dict[str, str] | None = None
     region: str | None = None
     replicas: int | None = None
+
+
+class Region(Record, frozen=True, kw_only=True):
+    """A part of the world that can be lost as a whole. Workloads and databases say with `region` that they are in it.
+
+    `nodes` are the labels of its nodes in a cluster; without them it can be cut off, but not evacuated. A region without
+    nodes need not stand here: it is enough that a workload or database names it.
+    """
+
+    name: str
+    nodes: dict[str, str] | None = None
+
+
+class Node(Record, frozen=True, kw_only=True):
+    """A node of the cluster that may be drained. `node` is what Kubernetes calls it, if not `name`."""
+
+    name: str
+    node: str | None = None
 
 
 class Setting(Record, frozen=True, kw_only=True):
@@ -166,7 +188,7 @@ class Allow(Record, frozen=True, kw_only=True):
 
 
 class StackSpec(Record, frozen=True, kw_only=True):
-    """Databases, workloads, links, entry points and indicators of one deployment."""
+    """Databases, workloads, links, regions, entry points and indicators of one deployment."""
 
     era: str
     environment: Literal["test", "staging", "production"]
@@ -175,6 +197,8 @@ class StackSpec(Record, frozen=True, kw_only=True):
     databases: list[Database] = []
     links: list[Link] = []
     workloads: list[Workload] = []
+    regions: list[Region] = []
+    nodes: list[Node] = []
     settings: list[Setting] = []
     indicators: list[Indicator] = []
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from aftershock.core.held import says, target_of
 from aftershock.core.plan import Plan, Step, lease_seconds
 from aftershock.core.settling import too_short
+from aftershock.model.against import TARGETS, names
 from aftershock.model.era import Era
 from aftershock.model.experiment import Expectation, Experiment
 from aftershock.model.stack import Stack
@@ -74,11 +75,7 @@ def _blast_radius(plan: Plan, stack: Stack) -> Iterator[str]:
 
 
 def _kind(target: str, stack: Stack) -> str:
-    spec = stack.spec
-    for kind, things in (("database", spec.databases), ("link", spec.links), ("workload", spec.workloads)):
-        if any(thing.name == target for thing in things):
-            return kind
-    return "load"
+    return next((kind for kind in TARGETS if target in names(stack.spec, kind)), "load")
 
 
 def _judged(experiment: Experiment, stack: Stack, eras: Sequence[Era]) -> Iterator[str]:

@@ -37,6 +37,8 @@ TARGETS = {
     "database": "a database of the Stack",
     "link": "a link of the Stack, through its Toxiproxy",
     "workload": "a workload of the Stack",
+    "region": "a region of the Stack: one that it lists, or that a workload or database of it names",
+    "node": "a node that the Stack lists",
     "load": "the experiment's load (`target: load`)",
 }
 

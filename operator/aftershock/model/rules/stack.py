@@ -10,8 +10,10 @@ from aftershock.model.stack import (
     Indicator,
     LedgerProbe,
     Link,
+    Node,
     PidFileControl,
     PromqlProbe,
+    Region,
     Setting,
     SqlProbe,
     StackSpec,
@@ -45,6 +47,13 @@ def _workload_shape(workload: Workload) -> Findings:
         yield from labels(workload.selector, "selector")
     if workload.replicas is not None and workload.replicas < 1:
         yield ("replicas",), f"found {workload.replicas}", "write 1 or more"
+
+
+def _region_nodes(region: Region) -> Findings:
+    if region.nodes is not None:
+        if not region.nodes:
+            yield ("nodes",), "an empty selector would choose every node", "name labels of the region's nodes"
+        yield from labels(region.nodes, "nodes")
 
 
 def _header_lines(probe: HttpProbe | LedgerProbe) -> Findings:
@@ -110,13 +119,19 @@ RULES: Rules = {
     SupervisorControl: (texts(url=names.supervisor_url, program=names.something),),
     PidFileControl: (texts(path=names.something),),
     ToxiproxyServer: (texts(name=names.label, url=names.url),),
-    Database: (texts(name=names.label), _database_of),
+    Database: (texts(name=names.label, region=names.label), _database_of),
     Link: (
         texts(name=names.label, proxy=names.something, from_=names.label, to=names.label),
         texts(listen=names.address, upstream=names.address),
         _link_shape,
     ),
-    Workload: (texts(name=names.label), exactly_one("supervisor", "pid_file", "selector"), _workload_shape),
+    Workload: (
+        texts(name=names.label, region=names.label),
+        exactly_one("supervisor", "pid_file", "selector"),
+        _workload_shape,
+    ),
+    Region: (texts(name=names.label), _region_nodes),
+    Node: (texts(name=names.label, node=names.name),),
     Setting: (texts(name=names.label, env=names.variable),),
     BasicAuth: (texts(username=names.something),),
     HttpAuth: (exactly_one("bearer", "basic"),),
@@ -127,7 +142,7 @@ RULES: Rules = {
     Indicator: (texts(name=names.label), exactly_one("http", "sql", "promql", "ledger"), _indicator_times),
     StackSpec: (
         texts(era=names.name),
-        *map(once, ("toxiproxies", "databases", "links", "workloads", "settings", "indicators")),
+        *map(once, ("toxiproxies", "databases", "links", "workloads", "regions", "nodes", "settings", "indicators")),
         _stack_references,
         _replicas_follow,
         _links_are_apart,

@@ -4,11 +4,15 @@ Healing works from the kept files alone. What is asked of the API goes on beside
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 from aftershock.adapters.kubernetes import Api
 from aftershock.errors import AftershockError
 from aftershock.runtime import reaper
+from aftershock.runtime.cluster import health
 from aftershock.runtime.cluster.alive import ByLock, ByPod
 from aftershock.runtime.cluster.kept import Kept
 from aftershock.runtime.cluster.lost import Alive, Coroner
@@ -20,16 +24,48 @@ EVERY = 1.0
 RUNS_EVERY = 5.0
 """Seconds between two looks at its Runs."""
 
+SILENT = 30.0
+"""Seconds without a round after which it is ill."""
+
 Say = Callable[[str], object]
 
 
-def command(namespaces: Sequence[str], launcher: str, metrics_port: int | None, say: Say) -> int:
+@dataclass(frozen=True)
+class Asked:
+    """What the command line asks for. No namespaces: all that are visible. No port: nothing is served there."""
+
+    namespaces: Sequence[str]
+    launcher: str
+    metrics_port: int | None = None
+    health_port: int | None = None
+
+
+def command(asked: Asked, say: Say) -> int:
     """Go on until ended by a signal."""
     api = Api.connect()
-    alive: Alive = ByLock() if launcher == "child" else ByPod(api)
-    looked = _counted(metrics_port) if metrics_port is not None else None
-    asyncio.run(watch(api, alive, namespaces, say, looked))
+    alive: Alive = ByLock() if asked.launcher == "child" else ByPod(api)
+    looked = _counted(asked.metrics_port) if asked.metrics_port is not None else None
+    pulse = Pulse()
+    if asked.health_port is not None:
+        health.serve(asked.health_port, pulse.amiss)
+    asyncio.run(watch(api, alive, asked.namespaces, say, looked=looked, pulse=pulse))
     return 0
+
+
+class Pulse:
+    """Whether the reaper still looks. That the API is away is no reason to be restarted."""
+
+    def __init__(self) -> None:
+        self._last = time.monotonic()
+
+    def beat(self) -> None:
+        """A round began."""
+        self._last = time.monotonic()
+
+    def amiss(self) -> str:
+        """Say what is wrong; nothing where nothing is."""
+        silent = time.monotonic() - self._last
+        return f"no look at any place for {silent:.0f} s" if silent > SILENT else ""
 
 
 def _counted(port: int) -> reaper.Looking:
@@ -43,7 +79,13 @@ def _counted(port: int) -> reaper.Looking:
 
 
 async def watch(
-    api: Api, launcher: Alive, namespaces: Sequence[str], say: Say, looked: reaper.Looking | None = None
+    api: Api,
+    launcher: Alive,
+    namespaces: Sequence[str],
+    say: Say,
+    *,
+    looked: reaper.Looking | None = None,
+    pulse: Pulse | None = None,
 ) -> None:
     """Go on for ever: heal what is past its lease, keep the list up to date, end lost runs."""
     tell = Teller(say)
@@ -53,8 +95,14 @@ async def watch(
         asyncio.create_task(_again_and_again(kept.refresh, EVERY, tell.amiss)),
         asyncio.create_task(_again_and_again(coroner.round, RUNS_EVERY, tell.amiss)),
     ]
+
+    def files() -> Sequence[Path]:
+        if pulse is not None:
+            pulse.beat()
+        return kept.files()
+
     try:
-        await reaper.watch(kept.files, report=say, looked=looked)
+        await reaper.watch(files, report=say, looked=looked)
     finally:
         for task in beside:
             task.cancel()
