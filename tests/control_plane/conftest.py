@@ -21,19 +21,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 
 from aftershock.adapters import kubernetes as k8s
 from aftershock.errors import StackError
+from aftershock.runtime.cluster.crds import crds
 from aftershock.stacks import programs
 from aftershock.stacks.control_plane import ControlPlane
 from control_plane.cutter import Cutter
 
-ROOT = Path(__file__).parent.parent.parent
-CRDS = ROOT / "charts" / "aftershock" / "templates" / "crds"
 DEFINITIONS = k8s.Resource("apiextensions.k8s.io/v1", "customresourcedefinitions", namespaced=False)
 SERVICE_ACCOUNTS = k8s.Resource("v1", "serviceaccounts")
 USERS = ("alice", "bob")
@@ -205,13 +202,6 @@ def install_crds(api: k8s.Api) -> None:
             api.create(DEFINITIONS, tree)
     for tree in wanted:
         until(lambda name=tree["metadata"]["name"]: _established(api, name))
-
-
-def crds() -> list[dict[str, Any]]:
-    """Return the CRDs as the chart has them. Lines of Helm's own are left out: they only say whether to install."""
-    texts = [path.read_text(encoding="utf-8") for path in sorted(CRDS.glob("*.yaml"))]
-    plain = ["\n".join(line for line in text.splitlines() if not line.startswith("{{")) for text in texts]
-    return [tree for text in plain for tree in yaml.safe_load_all(text) if tree]
 
 
 def _established(api: k8s.Api, name: str) -> bool:

@@ -27,6 +27,7 @@ COMMANDS = {
     "reap": "Heal what is past its lease.",
     "halt": "End every run and every fault, now.",
     "catalog": "List faults, experiments, eras and stacks.",
+    "crds": "Print the kinds for a Kubernetes cluster, for `kubectl apply -f -`.",
     "doctor": "Say what this machine lacks, and how to get it.",
     "demo": "A first result: a real database runs out of connections, and recovers.",
 }
