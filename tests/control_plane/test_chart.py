@@ -23,6 +23,7 @@ ROOT = Path(__file__).parent.parent.parent
 CHART = ROOT / "charts" / "aftershock"
 GOLDEN = ROOT / "tests" / "golden" / "chart"
 VALUES = sorted((ROOT / "tests" / "chart_values").glob("*.yaml"))
+DEFAULT = ROOT / "tests" / "chart_values" / "default.yaml"
 by_name = pytest.mark.parametrize("values", VALUES, ids=lambda path: path.stem)
 KUBERNETES = ("--kube-version", programs.KUBERNETES)
 
@@ -60,12 +61,14 @@ def test_it_has_nothing_that_helm_would_complain_of(helm: Helm, values: Path) ->
 
 @by_name
 def test_it_renders_as_it_was_found_good(helm: Helm, values: Path) -> None:
-    """CRDs are left out: they have a golden of their own. So is what the chart only carries along, as whole files."""
+    """CRDs have a golden of their own, rights are compared with the code below; files that are carried along are left out."""
     trees = [tree for tree in rendered(helm, values) if tree["kind"] not in {"CustomResourceDefinition", "Era"}]
     for tree in of_kind(trees, "ConfigMap"):
         tree["data"] = dict.fromkeys(tree["data"], "…")
     for tree in of_kind(trees, "PrometheusRule"):
         tree["spec"] = "…"
+    for tree in of_kind(trees, "Role", "ClusterRole"):
+        tree["rules"] = "…"
     made = yaml.safe_dump_all(trees, sort_keys=False, width=120, allow_unicode=True)
     path = GOLDEN / values.name
     if os.environ.get("AFTERSHOCK_GOLDEN") == "write":
@@ -175,8 +178,38 @@ def test_the_rights_are_those_of_the_code() -> None:
     )
 
 
+@pytest.mark.parametrize("everywhere", [False, True])
+def test_a_role_has_the_rights_of_its_part_and_no_others(helm: Helm, everywhere: bool) -> None:
+    values = DEFAULT.with_name("cluster-wide.yaml") if everywhere else DEFAULT
+    trees = rendered(helm, values)
+    for part in rights.PARTS:
+        roles = {
+            tree["kind"]: tree["rules"]
+            for tree in of_kind(trees, "Role", "ClusterRole")
+            if tree["metadata"]["name"].endswith(f"-{part}")
+        }
+        local, cluster = rights.rules(part, "namespace"), rights.rules(part, "cluster")
+        wanted = {"ClusterRole": cluster + local} if everywhere else {"Role": local, "ClusterRole": cluster}
+        assert roles == {kind: rules for kind, rules in wanted.items() if rules}
+
+
+@by_name
+def test_every_role_is_bound_to_the_accounts_of_its_part(helm: Helm, values: Path) -> None:
+    trees = rendered(helm, values)
+    accounts = {(tree["metadata"]["namespace"], tree["metadata"]["name"]) for tree in of_kind(trees, "ServiceAccount")}
+    roles = {
+        (tree["metadata"].get("namespace"), tree["metadata"]["name"]) for tree in of_kind(trees, "Role", "ClusterRole")
+    }
+    bindings = of_kind(trees, "RoleBinding", "ClusterRoleBinding")
+    assert {(tree["metadata"].get("namespace"), tree["roleRef"]["name"]) for tree in bindings} == roles
+    bound = {(one["namespace"], one["name"]) for tree in bindings for one in tree["subjects"]}
+    assert bound == accounts
+    used = {tree["spec"]["template"]["spec"]["serviceAccountName"] for tree in of_kind(trees, "Deployment", "Job")}
+    assert used <= {name for _, name in accounts}
+
+
 def test_by_default_nothing_of_the_cluster_but_eras(helm: Helm) -> None:
-    trees = rendered(helm, ROOT / "tests" / "chart_values" / "default.yaml")
+    trees = rendered(helm, DEFAULT)
     for role in of_kind(trees, "ClusterRole"):
         for rule in role["rules"]:
             assert rule["resources"] == ["eras"] and set(rule["verbs"]) <= {"get", "list", "watch"}
@@ -192,7 +225,7 @@ def test_no_role_says_everything(helm: Helm, values: Path) -> None:
 
 def test_region_faults_alone_bring_rights_on_nodes(helm: Helm) -> None:
     def nodes(*more: str) -> bool:
-        trees = rendered(helm, ROOT / "tests" / "chart_values" / "default.yaml", "chaos", *more)
+        trees = rendered(helm, DEFAULT, "chaos", *more)
         rules = [rule for role in of_kind(trees, "Role", "ClusterRole") for rule in role["rules"]]
         return any("nodes" in rule["resources"] for rule in rules)
 
@@ -211,13 +244,21 @@ def test_its_eras_are_those_of_the_era_stack() -> None:
         assert (ours / name).read_bytes() == (theirs / name).read_bytes(), f"cp {theirs / name} {ours / name}"
 
 
-def test_prometheus_takes_the_alert_rules(tmp_path: Path) -> None:
-    """promtool takes minutes to build: where nobody has, `AFTERSHOCK_SOAK=1` (make soak) does."""
+@pytest.fixture
+def promtool() -> Path:
+    """It takes minutes to build: where nobody has, `AFTERSHOCK_SOAK=1` (make soak) does."""
     if not programs.ready("promtool") and not os.environ.get("AFTERSHOCK_SOAK"):
         pytest.skip("promtool is not built on this machine; make soak builds it")
-    promtool = programs.program("promtool")
-    done = subprocess.run(
-        [promtool, "check", "rules", "--lint=all", "--lint-fatal", CHART / "files" / "alerts.yaml"],
-        capture_output=True, text=True,
-    )  # fmt: skip
+    return programs.program("promtool")
+
+
+def test_prometheus_takes_the_alert_rules(promtool: Path) -> None:
+    line = [promtool, "check", "rules", "--lint=all", "--lint-fatal", CHART / "files" / "alerts.yaml"]
+    done = subprocess.run(line, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_alerts_fire_when_they_should_and_not_before(promtool: Path) -> None:
+    line = [promtool, "test", "rules", ROOT / "tests" / "alerts.test.yaml"]
+    done = subprocess.run(line, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr

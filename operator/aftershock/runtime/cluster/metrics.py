@@ -123,6 +123,9 @@ class Metrics:
         mine = [metric for metric in METRICS if metric.part in {part, "both"}]
         self._made = {metric.name: _make(metric, self.registry) for metric in mine}
         self.set(BUILD, 1, version=__version__, part=part)
+        if part == "operator":  # known beforehand: the first that is given up has to be an increase
+            for result in ("sent", "given-up"):
+                self._made[NOTICES.name].labels(result=result)
 
     def count(self, metric: Metric, **labels: str) -> None:
         """Add one to a counter."""
