@@ -213,7 +213,7 @@ def _established(api: k8s.Api, name: str) -> bool:
     return said and _served(api, tree["spec"])
 
 
-def _served(api: k8s.Api, spec: dict[str, Any]) -> bool:
+def _served(api: k8s.Api, spec: k8s.Tree) -> bool:
     version = f"{spec['group']}/{spec['versions'][0]['name']}"
     try:
         api.list(k8s.Resource(version, spec["names"]["plural"], spec["scope"] == "Namespaced"))
