@@ -68,6 +68,9 @@ class Commands(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
 
+HIDDEN = ("execute",)
+"""What programs type, and no person."""
+
 EPILOG = """\b
 Start here:
   aftershock demo

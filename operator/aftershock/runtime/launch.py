@@ -7,7 +7,7 @@ import secrets as randomness
 import signal
 import string
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -44,6 +44,35 @@ class Outcome:
     failure: AftershockError | None
 
 
+@dataclass(frozen=True)
+class Identity:
+    """What a run is called. `holds` is what no other run of this machine may hold meanwhile."""
+
+    token: str
+    folder: RunFolder
+    holds: str
+
+    @classmethod
+    def new(cls, request: Request) -> "Identity":
+        """Name a run of this machine: after its experiment, with a token nobody else has."""
+        token = "".join(randomness.choice(_ALPHABET) for _ in range(TOKEN))
+        return cls(token, RunFolder(request.runs / f"{request.experiment.name}-{token}"), request.stack.name)
+
+
+@dataclass(frozen=True)
+class Audience:
+    """Who takes part in a run besides its executor.
+
+    `watchers` get each event; `warn` what a person has to know at once (it has to write it out before it returns);
+    `published` the run's record whenever it changes; `beside` runs beside the executor, which it may tell to abort.
+    """
+
+    watchers: Sequence[Watcher] = ()
+    warn: Callable[[str], object] = lambda text: _say(text)
+    published: Callable[[Run], object] = lambda run: None
+    beside: Callable[[Executor], Awaitable[object]] | None = None
+
+
 def _say(text: str) -> None:
     """Write to standard error, whatever becomes of this process next; standard output may be read by a machine.
 
@@ -54,34 +83,32 @@ def _say(text: str) -> None:
 
 
 def launch(request: Request, watchers: Sequence[Watcher] = (), warn: Callable[[str], object] = _say) -> Outcome:
-    """Run a checked request to its verdict. HeldError where another run holds the stack; nothing is touched then.
+    """Run a checked request to its verdict. HeldError where another run holds the stack; nothing is touched then."""
+    return launch_as(Identity.new(request), request, Audience(watchers, warn))
 
-    `warn` gets what a person has to know at once; it has to write it out before it returns.
-    """
-    token = "".join(randomness.choice(_ALPHABET) for _ in range(TOKEN))
-    run = f"{request.experiment.name}-{token}"
+
+def launch_as(identity: Identity, request: Request, audience: Audience) -> Outcome:
+    """Do the same under a name that was given, with all who take part."""
+    folder = identity.folder
     with ExitStack() as held:
-        held.enter_context(stack_held(request.stack.name, run))
-        folder = RunFolder(request.runs / run)
+        held.enter_context(stack_held(identity.holds, folder.name))
         lock = folder.lock()
         if lock is None:
-            raise HeldError(f"a run named {run} is going on", "run again")
+            raise HeldError(f"a run named {folder.name} is going on", "run again")
         held.callback(os.close, lock)
-        return _launch(request, token, folder, watchers, warn)
+        return _launch(request, identity, audience)
 
 
-def _launch(
-    request: Request, token: str, folder: RunFolder, watchers: Sequence[Watcher], warn: Callable[[str], object]
-) -> Outcome:
-    clock = RunClock()
-    status = _Status(folder, request, clock)
+def _launch(request: Request, identity: Identity, audience: Audience) -> Outcome:
+    clock, folder = RunClock(), identity.folder
+    status = _Status(folder, request, clock, audience.published)
     journal = Journal.open(folder.journal)
-    recorder = Recorder(journal, [status.follow, *watchers])
-    inputs = request.inputs(folder.name, token)
+    recorder = Recorder(journal, [status.follow, *audience.watchers])
+    inputs = request.inputs(folder.name, identity.token)
     try:
-        recorder.record(_begun(request, folder.name, token, clock), durable=True)
+        recorder.record(_begun(request, folder.name, identity.token, clock), durable=True)
         executor = Executor(inputs, recorder, clock)
-        asyncio.run(_with_signals(executor, folder, warn))
+        asyncio.run(_in_company(executor, folder, audience))
     finally:
         journal.close()
     history = recorder.history()
@@ -112,7 +139,20 @@ def _begun(request: Request, run: str, token: str, clock: RunClock) -> Begun:
     )
 
 
-async def _with_signals(executor: Executor, folder: RunFolder, warn: Callable[[str], object]) -> None:
+async def _in_company(executor: Executor, folder: RunFolder, audience: Audience) -> None:
+    """Execute, with signals heard, and with what goes on beside it for as long."""
+    _hear_signals(executor, folder, audience.warn)
+    if audience.beside is None:
+        await executor.execute()
+        return
+    beside = asyncio.ensure_future(audience.beside(executor))
+    try:
+        await executor.execute()
+    finally:
+        beside.cancel()
+
+
+def _hear_signals(executor: Executor, folder: RunFolder, warn: Callable[[str], object]) -> None:
     loop = asyncio.get_running_loop()
     told: list[str] = []
 
@@ -130,7 +170,6 @@ async def _with_signals(executor: Executor, folder: RunFolder, warn: Callable[[s
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup means it
             loop.add_signal_handler(number, interrupted, number.name)
-    await executor.execute()
 
 
 def _left_to_the_reaper(history: History) -> str:
@@ -146,8 +185,10 @@ def _left_to_the_reaper(history: History) -> str:
 class _Status:
     """Keeps the run's record in step with the journal."""
 
-    def __init__(self, folder: RunFolder, request: Request, clock: RunClock) -> None:
-        self._folder = folder
+    def __init__(
+        self, folder: RunFolder, request: Request, clock: RunClock, published: Callable[[Run], object]
+    ) -> None:
+        self._folder, self._published = folder, published
         self._started = datetime.fromtimestamp(clock.epoch, UTC).isoformat(timespec="seconds")
         self._spec = RunSpec(experiment=request.experiment.name, stack=request.stack.name)
 
@@ -162,11 +203,11 @@ class _Status:
         self._write(conclude.status(judgements, self._started, datetime.now(UTC).isoformat(timespec="seconds")))
 
     def _write(self, status: RunStatus) -> None:
-        self._folder.write(
-            Run(
-                api_version="aftershock.dev/v1alpha1",
-                metadata=Metadata(name=self._folder.name),
-                spec=self._spec,
-                status=status,
-            )
+        run = Run(
+            api_version="aftershock.dev/v1alpha1",
+            metadata=Metadata(name=self._folder.name),
+            spec=self._spec,
+            status=status,
         )
+        self._folder.write(run)
+        self._published(run)

@@ -85,11 +85,27 @@ def request(
     """Read and check all that a run needs. Invalid with every problem of every file; InputError for what isn't there."""
     asked = _one(_experiment_file(experiment), Experiment)
     target = _one(stack_file(stack or asked.object.spec.stack), Stack)
-    problems = check_against(asked, target, FAULTS)
-    if problems:
+    check_fit(asked, target)
+    names = eras or judging(asked.object, target.object)
+    return fitted(asked, target, _era_documents(names), runs or home.runs())
+
+
+def judging(experiment: Experiment, stack: Stack) -> Sequence[str]:
+    """Return the names of the eras that judge: the experiment's own, or else the stack's."""
+    return experiment.spec.eras or [stack.spec.era]
+
+
+def check_fit(experiment: Document[Experiment], stack: Document[Stack]) -> None:
+    """Raise Invalid with everything that keeps the experiment from running on the stack."""
+    if problems := check_against(experiment, stack, FAULTS):
         raise Invalid(problems)
-    names = eras or asked.object.spec.eras or [target.object.spec.era]
-    return Request(asked, target, _era_documents(names), compile_plan(asked.object, target.object), runs or home.runs())
+
+
+def fitted(
+    experiment: Document[Experiment], stack: Document[Stack], era_documents: Sequence[Document[Era]], runs: Path
+) -> Request:
+    """Return the request that is made of documents which fit each other."""
+    return Request(experiment, stack, era_documents, compile_plan(experiment.object, stack.object), runs)
 
 
 def _experiment_file(name: str) -> Path:

@@ -1,0 +1,216 @@
+"""The executor in a cluster: takes one Run, claims it, carries it out as the command line would, and says what came of it.
+
+A Run is claimed by at most one executor, ever: by a write to its status that succeeds only where nobody has been before.
+Whoever comes second (a pod that was started again, an operator that launched twice) ends quietly.
+"""
+
+import asyncio
+import os
+import shutil
+import socket
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from msgspec import structs
+
+from aftershock.adapters import home
+from aftershock.adapters.kubernetes import LEASES, RUNS, Api, ConflictError, MissingError, Tree
+from aftershock.adapters.threads import within
+from aftershock.core.history import Aborting
+from aftershock.errors import AftershockError, HeldError
+from aftershock.model.run import Run, RunStatus
+from aftershock.runtime import launch
+from aftershock.runtime.cluster import inputs, objects
+from aftershock.runtime.cluster.inputs import Lacking
+from aftershock.runtime.cluster.status import Mirror
+from aftershock.runtime.executor import Executor
+from aftershock.runtime.folders import RunFolder
+from aftershock.runtime.launch import Audience, Identity, Outcome
+
+ASKING = 1.0
+"""Seconds between two looks whether the Run is to be aborted."""
+
+DEADLINE = 10.0
+"""Seconds that one such look may take."""
+
+UNTIL_WRITTEN = 900.0
+"""Seconds for which an executor goes on trying to write its verdict while the API is away."""
+
+Say = Callable[[str], object]
+
+
+def execute(api: Api, namespace: str, name: str, say: Say) -> int:
+    """Carry out a Run; return 0 whatever its verdict, and also where there was nothing to do. AftershockError otherwise."""
+    run = api.find(RUNS, name, namespace)
+    if run is None:
+        say(f"there is no Run {namespace}/{name}; nothing was done")
+        return 0
+    if (why := _taken(run)) or (why := _not_its_turn(api, run)):
+        say(f"Run {namespace}/{name}: {why}; nothing was done")
+        return 0
+    try:
+        run = _claim(api, run)
+    except (ConflictError, MissingError):
+        say(f"Run {namespace}/{name}: somebody else was faster; nothing was done")
+        return 0
+    return _carry_out(api, run, say)
+
+
+def _taken(run: Mapping[str, Any]) -> str:
+    """Say why a Run is not to be carried out; nothing if it is."""
+    status = run.get("status") or {}
+    if status.get("phase") == "Finished":
+        return "it is finished"
+    if status.get("executor"):
+        return f"{status['executor']} carries it out"
+    if run["metadata"].get("deletionTimestamp"):
+        return "it is being deleted"
+    return ""
+
+
+def _not_its_turn(api: Api, run: Mapping[str, Any]) -> str:
+    """Say who holds the stack, if it isn't this Run. Without an operator nobody has made a Lease: then it is taken here."""
+    meta, stack = run["metadata"], run["spec"]["stack"]
+    lease = api.find(LEASES, objects.stack_lease_name(stack), meta["namespace"])
+    if lease is None:
+        try:
+            lease = api.create(LEASES, objects.stack_lease(run))
+        except ConflictError:
+            return f"the Stack {stack} was taken meanwhile"
+    holder, uid = objects.holder(lease)
+    return "" if uid == meta["uid"] else f"the Stack {stack} is held by the Run {holder}"
+
+
+def name_of_executor() -> str:
+    """Return what `status.executor` says: the pod's name (AFTERSHOCK_POD), or host and process."""
+    return os.environ.get("AFTERSHOCK_POD") or f"{socket.gethostname()}/{os.getpid()}"
+
+
+def _claim(api: Api, run: Tree) -> Tree:
+    """Make the Run this executor's. ConflictError where it was changed since it was read: by another executor, perhaps."""
+    meta = run["metadata"]
+    conditions = objects.set_condition(
+        (run.get("status") or {}).get("conditions") or [],
+        "Started",
+        "True",
+        reason="Claimed",
+        message=f"{name_of_executor()} carries it out",
+        generation=meta.get("generation"),
+    )
+    status = {
+        "phase": "Pending",
+        "executor": name_of_executor(),
+        "token": objects.token(meta["uid"]),
+        "conditions": conditions,
+    }
+    change = {"metadata": {"resourceVersion": meta["resourceVersion"]}, "status": status}
+    return api.patch(RUNS, meta["name"], change, meta["namespace"], subresource="status")
+
+
+def _carry_out(api: Api, run: Tree, say: Say) -> int:
+    folder = RunFolder(folder_of(run))
+    places = home.state() / "execute" / folder.name
+    mirror = Mirror(api, run, say)
+    told = _Told(mirror, folder)
+    try:
+        request = inputs.gather(api, run, places)
+        audience = Audience(warn=say, published=told.published, beside=lambda executor: _heed(api, run, executor))
+        outcome = launch.launch_as(_identity(run, folder), request, audience)
+        if isinstance(outcome.failure, HeldError):
+            raise outcome.failure
+        told.all()
+        _say_verdicts(run, outcome, say)
+    except Lacking as lacking:
+        _give_back(api, run, folder, lacking, say)
+    except HeldError as held:
+        _give_back(api, run, folder, Lacking("WaitingForTarget", held.problem), say)
+    except AftershockError as error:
+        told.all(_failed(error))
+        raise
+    finally:
+        mirror.close(UNTIL_WRITTEN)
+        shutil.rmtree(places, ignore_errors=True)
+    return 0
+
+
+class _Told:
+    """Hands a run's record on to the API. What ends before its baseline is kept back: it may have to wait for its turn."""
+
+    def __init__(self, mirror: Mirror, folder: RunFolder) -> None:
+        self._mirror, self._journal = mirror, str(folder.journal)
+        self._begun = False
+        self._kept: Run | None = None
+
+    def published(self, run: Run) -> None:
+        """Take the run's record."""
+        self._begun = self._begun or run.status.phase == "Baseline"
+        self._kept = structs.replace(run, status=structs.replace(run.status, journal=self._journal))
+        if self._begun:
+            self.all()
+
+    def all(self, instead: RunStatus | None = None) -> None:
+        """Hand on what was kept back, or another end in its place."""
+        if instead is not None:
+            self._mirror.publish(instead)
+        elif self._kept is not None:
+            self._mirror.publish(self._kept.status)
+
+
+def _failed(error: AftershockError) -> RunStatus:
+    return RunStatus(phase="Finished", verdict="Error", because=f"{error.problem}: {error.advice}", finished=objects.now())
+
+
+def _identity(run: Mapping[str, Any], folder: RunFolder) -> Identity:
+    meta = run["metadata"]
+    return Identity(objects.token(meta["uid"]), folder, f"{meta['namespace']}.{run['spec']['stack']}")
+
+
+async def _heed(api: Api, run: Mapping[str, Any], executor: Executor) -> None:
+    """Abort the run when its Run says so, or is gone. An API that is away says nothing."""
+    meta = run["metadata"]
+    while True:
+        await asyncio.sleep(ASKING)
+        try:
+            found = await within(DEADLINE, api.find, RUNS, meta["name"], meta["namespace"])
+        except AftershockError:
+            continue
+        if why := _asked_to_end(found, meta["uid"]):
+            executor.abort(Aborting(at=executor.clock.now(), reason="User", message=why))
+            return
+
+
+def _asked_to_end(run: Tree | None, uid: str) -> str:
+    if run is None or run["metadata"]["uid"] != uid:
+        return "its Run is gone"
+    if run["metadata"].get("deletionTimestamp"):
+        return "its Run is being deleted"
+    return "its Run says `abort: true`" if run["spec"].get("abort") else ""
+
+
+def _say_verdicts(run: Tree, outcome: Outcome, say: Say) -> None:
+    verdicts = ", ".join(f"{one.era} {one.verdict.value}" for one in outcome.judgements)
+    say(f"Run {run['metadata']['namespace']}/{run['metadata']['name']}: {verdicts or 'no era judged it'}")
+
+
+def _give_back(api: Api, run: Tree, folder: RunFolder, lacking: Lacking, say: Say) -> None:
+    """Let go of a Run of which nothing was begun: it waits again, and says for what."""
+    meta = run["metadata"]
+    shutil.rmtree(folder.path, ignore_errors=True)
+    conditions = objects.set_condition(
+        (run.get("status") or {}).get("conditions") or [],
+        "Started",
+        "False",
+        reason=lacking.reason,
+        message=lacking.message,
+        generation=meta.get("generation"),
+    )
+    change: Tree = {"status": {"phase": "Pending", "executor": None, "started": None, "conditions": conditions}}
+    api.patch(RUNS, meta["name"], change, meta["namespace"], subresource="status")
+    say(f"Run {meta['namespace']}/{meta['name']}: {lacking.reason}: {lacking.message}")
+
+
+def folder_of(run: Mapping[str, Any]) -> Path:
+    """Return where the Run's journal lies on the machine that carries it out."""
+    meta = run["metadata"]
+    return objects.run_folder(meta["name"], objects.token(meta["uid"]))

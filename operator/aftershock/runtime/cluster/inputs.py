@@ -1,0 +1,107 @@
+"""What a Run needs of the cluster: its definition, Stack, Secrets and Eras. Gathered, checked, and missed by name.
+
+The operator asks with it whether a run can start, the executor starts with it. Nothing is touched.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from aftershock.adapters import home
+from aftershock.adapters.kubernetes import ERAS, SECRETS, STACKS, Api, MissingError
+from aftershock.errors import InputError
+from aftershock.model.era import Era
+from aftershock.model.experiment import Experiment
+from aftershock.model.load import Document
+from aftershock.model.problem import Invalid
+from aftershock.model.stack import Stack
+from aftershock.runtime import loading
+from aftershock.runtime.cluster import materialise, objects
+from aftershock.runtime.loading import Request
+
+LONGEST = 1000
+"""Characters of a condition's message."""
+
+
+@dataclass(frozen=True)
+class Lacking(Exception):
+    """Why a Run can't start. `reason` is a condition's; `final` if waiting would not help."""
+
+    reason: str
+    message: str
+    final: bool = False
+
+
+def check(api: Api, run: Mapping[str, Any]) -> None:
+    """Raise Lacking if the Run can't start: what it names isn't there, or doesn't fit."""
+    stack = _stack(api, run)
+    _definition(run, stack)
+    _eras(api, run, stack)
+    for secret, key in objects.secrets_of(stack.object):
+        _secret(api, run["metadata"]["namespace"], secret, key)
+
+
+def gather(api: Api, run: Mapping[str, Any], folder: Path) -> Request:
+    """Return the request, with Stack and Secrets written to the folder; raise Lacking as `check` does."""
+    stack = _stack(api, run)
+    experiment, eras = _definition(run, stack), _eras(api, run, stack)
+    namespace = run["metadata"]["namespace"]
+    try:
+        materialise.stack(api, namespace, stack.name, folder)
+    except MissingError as error:
+        raise Lacking("WaitingForSecret", error.problem) from None
+    except InputError as error:
+        raise Lacking("WaitingForSecret", f"{error.problem}: {error.advice}") from None
+    placed = replace(stack, file=str(folder / "stack.yaml"))
+    return loading.fitted(experiment, placed, eras, home.runs())
+
+
+def _stack(api: Api, run: Mapping[str, Any]) -> Document[Stack]:
+    name, namespace = run["spec"]["stack"], run["metadata"]["namespace"]
+    tree = api.find(STACKS, name, namespace)
+    if tree is None:
+        raise Lacking("WaitingForStack", f"there is no Stack {name} in the namespace {namespace}; it starts when there is")
+    try:
+        return objects.document(tree, Stack)
+    except Invalid as invalid:
+        raise Lacking("WaitingForStack", _short(f"the Stack {name} is not sound: {invalid}")) from None
+
+
+def _definition(run: Mapping[str, Any], stack: Document[Stack]) -> Document[Experiment]:
+    try:
+        experiment = objects.definition(run)
+    except Invalid as invalid:
+        raise Lacking("Invalid", _short(str(invalid)), final=True) from None
+    try:
+        loading.check_fit(experiment, stack)
+    except Invalid as invalid:
+        raise Lacking("Invalid", _short(str(invalid))) from None
+    return experiment
+
+
+def _eras(api: Api, run: Mapping[str, Any], stack: Document[Stack]) -> list[Document[Era]]:
+    names = loading.judging(objects.definition(run).object, stack.object)
+    return [_era(api, name) for name in names]
+
+
+def _era(api: Api, name: str) -> Document[Era]:
+    tree = api.find(ERAS, name)
+    if tree is None:
+        raise Lacking("WaitingForEra", f"there is no Era {name}; it starts when there is")
+    try:
+        return objects.document(tree, Era)
+    except Invalid as invalid:
+        raise Lacking("WaitingForEra", _short(f"the Era {name} is not sound: {invalid}")) from None
+
+
+def _secret(api: Api, namespace: str, name: str, key: str) -> None:
+    tree = api.find(SECRETS, name, namespace)
+    if tree is None:
+        raise Lacking("WaitingForSecret", f"there is no Secret {name} in the namespace {namespace}; it starts when there is")
+    if key not in (tree.get("data") or {}):
+        raise Lacking("WaitingForSecret", f"the Secret {name} has no key {key}; it starts when it has")
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
