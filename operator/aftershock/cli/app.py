@@ -32,8 +32,8 @@ COMMANDS = {
     "demo": "A first result: a real database runs out of connections, and recovers.",
 }
 
-HIDDEN = {"farewell"}
-"""Commands that nobody types: the chart does."""
+HIDDEN = {"execute", "farewell"}
+"""Commands that nobody types: the operator and the chart do."""
 
 
 class Commands(click.Group):
@@ -67,9 +67,6 @@ class Commands(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
-
-HIDDEN = ("execute",)
-"""What programs type, and no person."""
 
 EPILOG = """\b
 Start here:

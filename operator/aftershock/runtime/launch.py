@@ -59,6 +59,15 @@ class Identity:
         return cls(token, RunFolder(request.runs / f"{request.experiment.name}-{token}"), request.stack.name)
 
 
+def _say(text: str) -> None:
+    """Write to standard error, whatever becomes of this process next; standard output may be read by a machine.
+
+    That nobody hears it (the terminal is gone) must not keep a run from healing.
+    """
+    with suppress(OSError):
+        print(text, file=sys.stderr, flush=True)
+
+
 @dataclass(frozen=True)
 class Audience:
     """Who takes part in a run besides its executor.
@@ -68,18 +77,9 @@ class Audience:
     """
 
     watchers: Sequence[Watcher] = ()
-    warn: Callable[[str], object] = lambda text: _say(text)
+    warn: Callable[[str], object] = _say
     published: Callable[[Run], object] = lambda run: None
     beside: Callable[[Executor], Awaitable[object]] | None = None
-
-
-def _say(text: str) -> None:
-    """Write to standard error, whatever becomes of this process next; standard output may be read by a machine.
-
-    That nobody hears it (the terminal is gone) must not keep a run from healing.
-    """
-    with suppress(OSError):
-        print(text, file=sys.stderr, flush=True)
 
 
 def launch(request: Request, watchers: Sequence[Watcher] = (), warn: Callable[[str], object] = _say) -> Outcome:

@@ -158,7 +158,9 @@ class _Told:
 
 
 def _failed(error: AftershockError) -> RunStatus:
-    return RunStatus(phase="Finished", verdict="Error", because=f"{error.problem}: {error.advice}", finished=objects.now())
+    return RunStatus(
+        phase="Finished", verdict="Error", because=f"{error.problem}: {error.advice}", finished=objects.now()
+    )
 
 
 def _identity(run: Mapping[str, Any], folder: RunFolder) -> Identity:

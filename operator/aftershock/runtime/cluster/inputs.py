@@ -61,7 +61,9 @@ def _stack(api: Api, run: Mapping[str, Any]) -> Document[Stack]:
     name, namespace = run["spec"]["stack"], run["metadata"]["namespace"]
     tree = api.find(STACKS, name, namespace)
     if tree is None:
-        raise Lacking("WaitingForStack", f"there is no Stack {name} in the namespace {namespace}; it starts when there is")
+        raise Lacking(
+            "WaitingForStack", f"there is no Stack {name} in the namespace {namespace}; it starts when there is"
+        )
     try:
         return objects.document(tree, Stack)
     except Invalid as invalid:
@@ -98,7 +100,9 @@ def _era(api: Api, name: str) -> Document[Era]:
 def _secret(api: Api, namespace: str, name: str, key: str) -> None:
     tree = api.find(SECRETS, name, namespace)
     if tree is None:
-        raise Lacking("WaitingForSecret", f"there is no Secret {name} in the namespace {namespace}; it starts when there is")
+        raise Lacking(
+            "WaitingForSecret", f"there is no Secret {name} in the namespace {namespace}; it starts when there is"
+        )
     if key not in (tree.get("data") or {}):
         raise Lacking("WaitingForSecret", f"the Secret {name} has no key {key}; it starts when it has")
 
