@@ -17,6 +17,7 @@ from aftershock.adapters.kubernetes import (
     EXPERIMENTS,
     JOBS,
     LEASES,
+    PODS,
     RUNS,
     SECRETS,
     STACKS,
@@ -68,7 +69,8 @@ OPERATOR = (
 REAPER = (
     Right("reaper", STACKS, ("get", "list"), "to know the places to look at"),
     Right("reaper", SECRETS, ("get",), "to reach databases"),
-    Right("reaper", RUNS, ("get", "list"), "to find runs whose executor is lost"),
+    Right("reaper", RUNS, ("list",), "to find runs whose executor is lost"),
+    Right("reaper", PODS, ("get",), "to tell whether an executor's pod lives"),
     Right("reaper", RUNS, ("patch",), "to end them", sub="status"),
 )
 EXECUTOR = (

@@ -1,0 +1,110 @@
+"""What a part does when it lacks one of its rights: it says which. With all of them, it does its work.
+
+The real code of each part runs against the real API server, as a service account that has the part's rights but for one.
+"""
+
+import asyncio
+import base64
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aftershock.adapters import kubernetes as k8s
+from aftershock.errors import AftershockError
+from aftershock.runtime.cluster.alive import ByPod
+from aftershock.runtime.cluster.farewell import farewell
+from aftershock.runtime.cluster.kept import Kept
+from aftershock.runtime.cluster.lost import Coroner
+from aftershock.runtime.cluster.objects import FINALIZER, condition
+from aftershock.stacks.control_plane import ControlPlane
+from control_plane.granted import EACH, Bound, One, granting
+
+Work = Callable[[Bound], list[str]]
+"""Does what a part does, and returns all that it says, errors included."""
+
+
+@pytest.fixture
+def bound(
+    plane: ControlPlane, api: k8s.Api, applied_crds: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., Bound]]:
+    monkeypatch.setenv("AFTERSHOCK_HOME", str(tmp_path))
+    with granting(plane, api) as bind:
+        yield bind
+
+
+def ours(kind: str, name: str, namespace: str, spec: dict[str, Any], **meta: Any) -> dict[str, Any]:
+    metadata = {"name": name, "namespace": namespace, **meta}
+    return {"apiVersion": k8s.OURS, "kind": kind, "metadata": metadata, "spec": spec}
+
+
+def give_stack(user: Bound) -> None:
+    """A Stack with a database that is not there, named by a Secret that is."""
+    dsn = base64.b64encode(b"postgresql://127.0.0.1:1/nothing").decode()
+    user.admin.create(k8s.SECRETS, {"metadata": {"name": "primary"}, "data": {"dsn": dsn}}, user.namespace)
+    database = {"name": "primary", "dsn": {"secretRef": {"name": "primary", "key": "dsn"}}}
+    spec = {"era": "1k", "environment": "test", "databases": [database]}
+    user.admin.create(k8s.STACKS, ours("Stack", "shop", user.namespace, spec))
+
+
+def give_run(user: Bound, name: str, **status: Any) -> None:
+    spec = {"experiment": "slow", "stack": "shop"}
+    user.admin.create(k8s.RUNS, ours("Run", name, user.namespace, spec, finalizers=[FINALIZER]))
+    user.admin.patch(k8s.RUNS, name, {"status": status}, user.namespace, subresource="status")
+
+
+def reaper(user: Bound) -> list[str]:
+    """One look at the Stacks, and one at the Runs, of which one has lost its executor."""
+    give_stack(user)
+    give_run(user, "lost-1", phase="Active", executor="a-pod-that-is-gone")
+    said: list[str] = []
+    kept = Kept(user.api, [user.namespace], said.append)
+    coroner = Coroner(user.api, ByPod(user.api), [user.namespace], said.append, settled=0)
+    for look in (kept.refresh, coroner.round):
+        try:
+            asyncio.run(look())
+        except AftershockError as error:
+            said.append(str(error))
+    return said
+
+
+def reaper_worked(user: Bound) -> bool:
+    run = user.admin.get(k8s.RUNS, "lost-1", user.namespace)
+    stuck = condition(run["status"]["conditions"], "StuckOnCleanup") or {}
+    return "database primary" in stuck.get("message", "")
+
+
+def uninstall(user: Bound) -> list[str]:
+    give_run(user, "over-1", phase="Finished", verdict="Passed")
+    said: list[str] = []
+    try:
+        farewell(user.api, [user.namespace], 0, said.append)
+    except AftershockError as error:
+        said.append(str(error))
+    return said
+
+
+def uninstalled(user: Bound) -> bool:
+    return not user.admin.get(k8s.RUNS, "over-1", user.namespace)["metadata"].get("finalizers")
+
+
+PARTS: dict[str, tuple[Work, Callable[[Bound], bool]]] = {
+    "reaper": (reaper, reaper_worked),
+    "uninstall": (uninstall, uninstalled),
+}
+"""What each part does, and how to see that it did it."""
+
+
+@pytest.mark.parametrize("one", [one for one in EACH if one.right.part in PARTS], ids=str)
+def test_a_part_says_which_right_it_lacks(bound: Callable[..., Bound], one: One) -> None:
+    said = "\n".join(PARTS[one.right.part][0](bound(one.right.part, without=one)))
+    assert one.missing in said
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_with_its_rights_a_part_does_its_work(bound: Callable[..., Bound], part: Any) -> None:
+    work, worked = PARTS[part]
+    user = bound(part)
+    said = "\n".join(work(user))
+    assert "cannot" not in said and worked(user), said
