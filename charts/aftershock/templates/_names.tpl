@@ -1,4 +1,4 @@
-{{/* Names and labels, the same everywhere. A part is `operator`, `reaper`, `executor` or `uninstall`. */}}
+{{/* Names and labels, the same everywhere. A part is `operator`, `reaper`, `executor` or `hook`. */}}
 {{- define "aftershock.name" -}}
 {{- .Chart.Name -}}
 {{- end }}
@@ -57,17 +57,6 @@ allowPrivilegeEscalation: false
 readOnlyRootFilesystem: true
 runAsNonRoot: true
 capabilities: {drop: [ALL]}
-{{- end }}
-
-{{/* Which namespaces, as arguments. */}}
-{{- define "aftershock.where" -}}
-{{- if .Values.watchAllNamespaces -}}
-- --all-namespaces
-{{- else -}}
-{{- range (include "aftershock.namespaces" . | fromJson).names }}
-- --namespace={{ . }}
-{{- end }}
-{{- end }}
 {{- end }}
 
 {{/* The labels by which executors' pods are known; the operator puts them on its Jobs. */}}

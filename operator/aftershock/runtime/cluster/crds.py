@@ -2,8 +2,10 @@
 them into the chart. A test sees if the chart's are not what the types say.
 """
 
+import time
 from pathlib import Path
 
+from aftershock.adapters.kubernetes import ERAS, Api, ApiAwayError, ForbiddenError, MissingError
 from aftershock.model.schema.crd import KINDS, crd
 from aftershock.model.schema.types import Tree
 from aftershock.model.write import dump_yaml
@@ -31,6 +33,23 @@ def text() -> str:
 def templates() -> dict[Path, str]:
     """Return the chart's templates: each definition as the chart installs it, and keeps it when it is uninstalled."""
     return {FOLDER / f"{tree['spec']['names']['plural']}.yaml": _template(tree) for tree in crds()}
+
+
+def await_served(api: Api, patience: float = 120.0) -> None:
+    """Return once an Era can be asked for, and so can the others: a definition is there a moment before its objects can be.
+
+    The last error of the API after `patience` seconds. A right that was granted just now is learned of a moment later, too.
+    """
+    end = time.monotonic() + patience
+    while True:
+        try:
+            api.list(ERAS)
+        except (ApiAwayError, MissingError, ForbiddenError):
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.2)
+        else:
+            return
 
 
 def _template(tree: Tree) -> str:
