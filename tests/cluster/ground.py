@@ -1,0 +1,174 @@
+"""Where the cluster stands on this machine: its names, its addresses, what the machine must have, and how it is cleared.
+
+Everything of the cluster bears one of these names, so that the next run can clear what a killed one left, and nothing else.
+What lives in a namespace (mounts, shims, interfaces) ends with the node's first process; only what is named here can stay.
+"""
+
+import fcntl
+import os
+import platform
+import re
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from ipaddress import ip_network
+from pathlib import Path
+
+FOLDER = Path("/var/lib/aftershock-test-cluster")
+INTERFACE = "aftershock"
+BRIDGE = f"{INTERFACE}0"
+MARK = "AFTERSHOCK_TEST_CLUSTER"
+"""In the environment of every process of the cluster but for those in pods."""
+
+HOST = "172.31.250.1"
+NODES = ip_network("172.31.250.0/24")
+PODS = ip_network("10.88.0.0/16")
+SERVICES = "10.96.0.0/16"
+DNS = "10.96.0.10"
+
+PATIENCE = 900.0
+"""Seconds that another test run on this machine may keep the cluster's names."""
+
+PACKAGES = {
+    "containerd": "containerd", "ctr": "containerd", "runc": "runc", "iptables": "iptables", "ip": "iproute2",
+    "conntrack": "conntrack", "debootstrap": "debootstrap", "buildah": "buildah", "unshare": "util-linux",
+}  # fmt: skip
+PLUGINS = Path("/usr/lib/cni")
+
+
+def why_not() -> str | None:
+    """Return in one line why no cluster can stand here, None if it can."""
+    if platform.system() != "Linux" or os.geteuid() != 0:
+        return "a cluster with nodes needs root on Linux"
+    packages = {package for program, package in PACKAGES.items() if shutil.which(program) is None}
+    packages |= set() if (PLUGINS / "bridge").exists() else {"containernetworking-plugins"}
+    if packages:
+        return f"a cluster with nodes needs these packages: {' '.join(sorted(packages))}"
+    for what, line in _TRIALS.items():
+        done = subprocess.run(line, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            return f"a cluster with nodes needs {what}, and this machine says: {_last(done.stderr)}"
+    return _taken()
+
+
+_TRIALS = {
+    "namespaces": ["unshare", "--net", "--pid", "--mount", "--fork", "--mount-proc", "true"],
+    "virtual ethernet": ["unshare", "--net", "ip", "link", "add", "name", "va", "type", "veth", "peer", "name", "vb"],
+    "bridges": ["unshare", "--net", "ip", "link", "add", "name", "bridge0", "type", "bridge"],
+    "iptables": ["unshare", "--net", "iptables", "-w", "-t", "nat", "-A", "POSTROUTING", "-j", "MASQUERADE"],
+    "overlay file systems": ["unshare", "--mount", "sh", "-c", "mount -t tmpfs t /mnt && mkdir /mnt/l /mnt/u /mnt/w /mnt/o"
+                             " && mount -t overlay -o lowerdir=/mnt/l,upperdir=/mnt/u,workdir=/mnt/w o /mnt/o"],
+}  # fmt: skip
+
+
+def _taken() -> str | None:
+    """Tell whether the addresses lead elsewhere."""
+    routes = subprocess.run(["ip", "-4", "route"], capture_output=True, text=True, check=True).stdout
+    for line in routes.splitlines():
+        first = line.split()[0]
+        if first[0].isdigit() and f"dev {BRIDGE}" not in line:
+            found = ip_network(first)
+            if found.prefixlen > 0 and (found.overlaps(NODES) or found.overlaps(PODS)):
+                return f"a cluster with nodes needs {NODES} and {PODS}, and this machine has a route {line.strip()!r}"
+    return None
+
+
+def _last(text: str) -> str:
+    return (text.strip().splitlines() or ["nothing"])[-1]
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Hold the cluster's names: one test run on a machine has them, the next one waits."""
+    lock = Path("/run/lock/aftershock-test-cluster") if Path("/run/lock").is_dir() else Path("/tmp/aftershock-test-cluster")
+    with lock.open("w") as held:
+        end = time.monotonic() + PATIENCE
+        while True:
+            try:
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                assert time.monotonic() < end, f"another test run has had the cluster for {PATIENCE:.0f} s ({lock})"
+                time.sleep(0.5)
+        yield
+
+
+def clear() -> None:
+    """Remove whatever bears the cluster's names: processes first, then what they held. AssertionError if some stays."""
+    end = time.monotonic() + 30
+    while pids := [*programs(), *in_pods()]:
+        assert time.monotonic() < end, f"these processes of the cluster would not end: {pids}"
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.05)
+    while found := interfaces():
+        assert time.monotonic() < end, f"these interfaces of the cluster would not go: {found}"
+        subprocess.run(["ip", "link", "del", found[0]], capture_output=True, check=False)
+    while found := [place for group in groups() for place in [group, *group.rglob("*/")]]:
+        assert time.monotonic() < end, f"these control groups of the cluster would not go: {found}"
+        for place in sorted(found, key=lambda each: -len(each.parts)):
+            with suppress(OSError):  # a process of it is just ending
+                place.rmdir()
+    for place in _parents():
+        with suppress(OSError):  # others have containers
+            place.rmdir()
+    if FOLDER.exists():
+        shutil.rmtree(FOLDER)
+    assert left() == []
+
+
+def left() -> list[str]:
+    """Return what there is of the cluster, in words."""
+    mounts = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
+    return [
+        *(f"process {pid}" for pid in [*programs(), *in_pods()]),
+        *(f"interface {name}" for name in interfaces()),
+        *(f"mount {place}" for place in mounts if place.startswith(f"{FOLDER}/")),
+        *(str(place) for place in [FOLDER, *groups()] if place.exists()),
+    ]
+
+
+def programs() -> list[int]:
+    """Return the cluster's own processes: those that carry its mark."""
+    mark = f"{MARK}=".encode()
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with suppress(OSError):
+                if any(each.startswith(mark) for each in (entry / "environ").read_bytes().split(b"\0")):
+                    found.append(int(entry.name))
+    return found
+
+
+def in_pods() -> list[int]:
+    """Return the processes of pods: they carry nothing, but are in the control groups of the cluster's containers."""
+    found = set()
+    for group in groups():
+        for file in group.rglob("cgroup.procs"):
+            with suppress(OSError):
+                found |= {int(pid) for pid in file.read_text().split()}
+    return sorted(found - {0})
+
+
+def interfaces() -> list[str]:
+    """Return the bridge and what is plugged into it, on this side."""
+    return sorted(name for name in os.listdir("/sys/class/net") if re.fullmatch(rf"{INTERFACE}\d+", name))
+
+
+def groups() -> list[Path]:
+    """Return the control groups of the cluster's containers. containerd calls their parent k8s.io everywhere, so that it
+    is each container's own folder that tells whether it is ours.
+    """
+    known = [*FOLDER.glob("*/containerd/io.containerd.grpc.v1.cri/*/*"), *FOLDER.glob("*/state/*/k8s.io/*")]
+    names = {place.name for place in known}
+    return [place for parent in _parents() for place in parent.iterdir() if place.name in names]
+
+
+def _parents() -> list[Path]:
+    """Return where containerd's control groups are: version 1 has a tree for each controller."""
+    root = Path("/sys/fs/cgroup")
+    return [place for place in [*root.glob("*/k8s.io"), root / "k8s.io"] if place.is_dir()]
