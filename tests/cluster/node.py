@@ -14,7 +14,7 @@ from pathlib import Path
 from cluster import ground, programs
 from cluster.plane import Plane
 
-PAUSE = "localhost/aftershock/pause:1"
+PAUSE = "localhost/aftershock-pause:test"
 
 
 @dataclass(frozen=True)
