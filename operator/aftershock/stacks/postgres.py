@@ -87,13 +87,15 @@ def create(data: Path, password: str, statements: str = "", environment: Mapping
         made.rename(data)
 
 
-def command(data: Path, port: int, settings: Mapping[str, str] | None = None) -> list[str]:
-    """Return the command line of a server on 127.0.0.1:`port`. It must be run as the servers' account.
+def command(
+    data: Path, port: int, settings: Mapping[str, str] | None = None, listen: str = "127.0.0.1"
+) -> list[str]:
+    """Return the command line of a server on `listen`:`port`. It must be run as the servers' account.
 
     `settings` are PostgreSQL's own (`{"max_connections": "60"}`). No Unix-domain socket is made.
     """
     fixed = {
-        "listen_addresses": "127.0.0.1",
+        "listen_addresses": listen,
         "port": str(port),
         "unix_socket_directories": "",
         "dynamic_shared_memory_type": "mmap",  # lies in the cluster's folder: a killed server leaves nothing elsewhere
