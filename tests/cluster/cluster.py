@@ -45,13 +45,16 @@ class Cluster:
 
 @contextmanager
 def standing(binaries: Mapping[str, Path], images: Path) -> Iterator[Cluster]:
-    """Clear what an earlier one left, start a cluster, wait for its nodes, lend it, and leave nothing of it."""
-    with ground.alone():
+    """Clear what an earlier one left, start a cluster, wait for its nodes, lend it, and leave nothing of it.
+
+    Its names must be held: `ground.alone`.
+    """
+    ground.clear()
+    try:
+        yield _started(binaries, images)
+    finally:
         ground.clear()
-        try:
-            yield _started(binaries, images)
-        finally:
-            ground.clear()
+        programs.bury()
 
 
 def _started(binaries: Mapping[str, Path], images: Path) -> Cluster:

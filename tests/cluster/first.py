@@ -17,7 +17,9 @@ def main(plan: Path) -> int:
     socket.sethostname(told["hostname"])
     for line in (
         ["mount", "--make-rshared", "/"],  # of this namespace alone: volumes of pods are to be seen by other pods
-        ["mount", "-t", "tmpfs", "tmpfs", "/run/netns"] if Path("/run/netns").is_dir() else ["mkdir", "-p", "/run/netns"],
+        ["mount", "-t", "tmpfs", "tmpfs", "/run/netns"]
+        if Path("/run/netns").is_dir()
+        else ["mkdir", "-p", "/run/netns"],
     ):
         subprocess.run(line, check=True)
     Path(told["apart"]).touch()

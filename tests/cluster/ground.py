@@ -83,7 +83,11 @@ def _last(text: str) -> str:
 @contextmanager
 def alone() -> Iterator[None]:
     """Hold the cluster's names: one test run on a machine has them, the next one waits."""
-    lock = Path("/run/lock/aftershock-test-cluster") if Path("/run/lock").is_dir() else Path("/tmp/aftershock-test-cluster")
+    lock = (
+        Path("/run/lock/aftershock-test-cluster")
+        if Path("/run/lock").is_dir()
+        else Path("/tmp/aftershock-test-cluster")
+    )
     with lock.open("w") as held:
         end = time.monotonic() + PATIENCE
         while True:

@@ -95,13 +95,27 @@ def _base(store: Path, scratch: Path) -> None:
         shutil.rmtree(rootfs / waste, ignore_errors=True)
     programs.run(["tar", "-C", rootfs, "--numeric-owner", "--exclude=./dev/*", "-cf", scratch / "rootfs.tar", "."])
     shutil.rmtree(rootfs)
-    for image, lines in {BASE: "FROM scratch\nADD rootfs.tar /\nCMD [\"bash\"]\n", PAUSE: f"FROM {BASE}\nCMD [\"sleep\", \"infinity\"]\n"}.items():
+    for image, lines in {
+        BASE: 'FROM scratch\nADD rootfs.tar /\nCMD ["bash"]\n',
+        PAUSE: f'FROM {BASE}\nCMD ["sleep", "infinity"]\n',
+    }.items():
         (scratch / "Dockerfile").write_text(lines)
         _buildah(store, scratch, "bud", "--layers", "--pull-never", "-t", image, scratch)
     (scratch / "rootfs.tar").unlink()
 
 
-_APART = ["setpriv", "--pdeathsig", "KILL", "--", "unshare", "--mount", "--pid", "--fork", "--kill-child=KILL", "--mount-proc"]
+_APART = [
+    "setpriv",
+    "--pdeathsig",
+    "KILL",
+    "--",
+    "unshare",
+    "--mount",
+    "--pid",
+    "--fork",
+    "--kill-child=KILL",
+    "--mount-proc",
+]
 """What it mounts and starts ends with it, however it ends."""
 
 
@@ -122,7 +136,9 @@ def _pack(scratch: Path, made: Path) -> None:
     index = scratch / "layout" / "index.json"
     tree = json.loads(index.read_text())
     for manifest in tree["manifests"]:
-        manifest["annotations"]["io.containerd.image.name"] = manifest["annotations"]["org.opencontainers.image.ref.name"]
+        manifest["annotations"]["io.containerd.image.name"] = manifest["annotations"][
+            "org.opencontainers.image.ref.name"
+        ]
     index.write_text(json.dumps(tree))
     with tarfile.open(scratch / "whole.tar", "w") as whole:
         whole.add(scratch / "layout", ".")

@@ -48,9 +48,11 @@ class Plane:
             raise programs.Failed(f"kubectl {' '.join(map(str, arguments))}\nsays: {done.stderr.strip()}")
         return done.stdout
 
-    def apply(self, *objects: Mapping[str, object]) -> None:
+    def apply(self, *objects: Mapping[str, object], namespace: str = "default") -> None:
         """Apply objects."""
-        self.kubectl("apply", "-f", "-", feed=json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))
+        self.kubectl(
+            "apply", "-n", namespace, "-f", "-", feed=json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
+        )
 
     def answers(self) -> bool:
         """Tell whether the API server is ready."""
@@ -154,12 +156,13 @@ def _names(plane: Plane) -> None:
     ports = [{"name": each.lower(), "protocol": each, "port": NAMES} for each in ("UDP", "TCP")]
     plane.apply(
         {
-            "apiVersion": "v1", "kind": "Service", "metadata": {"name": "kube-dns", "namespace": "kube-system"},
+            "apiVersion": "v1", "kind": "Service", "metadata": {"name": "kube-dns"},
             "spec": {"clusterIP": ground.DNS, "ports": [{**each, "port": 53, "targetPort": NAMES} for each in ports]},
         },
         {
             "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
-            "metadata": {"name": "kube-dns", "namespace": "kube-system", "labels": labels},
+            "metadata": {"name": "kube-dns", "labels": labels},
             "endpoints": [{"addresses": [ground.HOST]}], "ports": ports,
         },
+        namespace="kube-system",
     )  # fmt: skip

@@ -9,6 +9,7 @@ from pathlib import Path
 from cluster.ground import MARK
 
 Line = Sequence[str | Path]
+_started: list[subprocess.Popen[bytes]] = []
 
 
 class Failed(AssertionError):
@@ -18,10 +19,18 @@ class Failed(AssertionError):
 def start(name: str, line: Line, folder: Path) -> subprocess.Popen[bytes]:
     """Start a program, output to `<folder>/<name>.log`. To be called in the main thread: with it the program ends."""
     with (folder / f"{name}.log").open("ab") as log:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             ["setpriv", "--pdeathsig", "KILL", "--", *line],
             stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", start_new_session=True, env=environment(),
         )  # fmt: skip
+    _started.append(process)
+    return process
+
+
+def bury() -> None:
+    """Wait for the programs that were started: to be called once they were killed."""
+    while _started:
+        _started.pop().wait(30)
 
 
 def environment() -> dict[str, str]:

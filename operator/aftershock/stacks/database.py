@@ -61,4 +61,4 @@ if __name__ == "__main__":
     try:
         main(sys.argv[1:], os.environ)
     except AftershockError as error:
-        sys.exit(f"error: {error}")
+        sys.exit(f"database: {error.problem}; {error.advice}")

@@ -87,9 +87,7 @@ def create(data: Path, password: str, statements: str = "", environment: Mapping
         made.rename(data)
 
 
-def command(
-    data: Path, port: int, settings: Mapping[str, str] | None = None, listen: str = "127.0.0.1"
-) -> list[str]:
+def command(data: Path, port: int, settings: Mapping[str, str] | None = None, listen: str = "127.0.0.1") -> list[str]:
     """Return the command line of a server on `listen`:`port`. It must be run as the servers' account.
 
     `settings` are PostgreSQL's own (`{"max_connections": "60"}`). No Unix-domain socket is made.
