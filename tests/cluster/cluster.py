@@ -30,9 +30,9 @@ class Cluster:
 
     def helm(self, *arguments: str | Path, patience: float = 180.0) -> str:
         """Run helm as the administrator and return what it says. Failed if it fails."""
-        return programs.run(
-            [self.plane.binaries["helm"], "--kubeconfig", self.plane.kubeconfig, *arguments], patience=patience
-        )
+        own = {f"HELM_{what}_HOME": str(self.plane.folder / "helm" / what) for what in ("CACHE", "CONFIG", "DATA")}
+        line = [self.plane.binaries["helm"], "--kubeconfig", self.plane.kubeconfig, *arguments]
+        return programs.run(line, patience, **own)
 
     def ready(self, name: str) -> bool:
         """Tell whether the API server has the node for ready."""

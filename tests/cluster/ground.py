@@ -54,13 +54,14 @@ def why_not() -> str | None:
     return _taken()
 
 
+_OVERLAY = """mount -t tmpfs t /mnt && mkdir /mnt/l /mnt/u /mnt/w /mnt/o \\
+&& mount -t overlay -o lowerdir=/mnt/l,upperdir=/mnt/u,workdir=/mnt/w o /mnt/o"""
 _TRIALS = {
     "namespaces": ["unshare", "--net", "--pid", "--mount", "--fork", "--mount-proc", "true"],
     "virtual ethernet": ["unshare", "--net", "ip", "link", "add", "name", "va", "type", "veth", "peer", "name", "vb"],
     "bridges": ["unshare", "--net", "ip", "link", "add", "name", "bridge0", "type", "bridge"],
     "iptables": ["unshare", "--net", "iptables", "-w", "-t", "nat", "-A", "POSTROUTING", "-j", "MASQUERADE"],
-    "overlay file systems": ["unshare", "--mount", "sh", "-c", "mount -t tmpfs t /mnt && mkdir /mnt/l /mnt/u /mnt/w /mnt/o"
-                             " && mount -t overlay -o lowerdir=/mnt/l,upperdir=/mnt/u,workdir=/mnt/w o /mnt/o"],
+    "overlay file systems": ["unshare", "--mount", "sh", "-c", _OVERLAY],
 }  # fmt: skip
 
 
@@ -160,7 +161,7 @@ def in_pods() -> list[int]:
 
 def interfaces() -> list[str]:
     """Return the bridge and what is plugged into it, on this side."""
-    return sorted(name for name in os.listdir("/sys/class/net") if re.fullmatch(rf"{INTERFACE}\d+", name))
+    return sorted(each.name for each in Path("/sys/class/net").iterdir() if re.fullmatch(rf"{INTERFACE}\d+", each.name))
 
 
 def groups() -> list[Path]:

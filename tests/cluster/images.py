@@ -88,6 +88,12 @@ def _build(store: Path, scratch: Path) -> None:
         _buildah(store, scratch, "push", "-q", "-D", image, f"oci:{scratch / 'layout'}:{image}")
 
 
+_BASES = {
+    BASE: 'FROM scratch\nADD rootfs.tar /\nCMD ["bash"]\n',
+    PAUSE: f'FROM {BASE}\nCMD ["sleep", "infinity"]\n',
+}
+
+
 def _base(store: Path, scratch: Path) -> None:
     rootfs = scratch / "rootfs"
     programs.run([*_APART, "debootstrap", "--variant=minbase", f"--include={INCLUDED}", SUITE, rootfs], PATIENCE)
@@ -95,10 +101,7 @@ def _base(store: Path, scratch: Path) -> None:
         shutil.rmtree(rootfs / waste, ignore_errors=True)
     programs.run(["tar", "-C", rootfs, "--numeric-owner", "--exclude=./dev/*", "-cf", scratch / "rootfs.tar", "."])
     shutil.rmtree(rootfs)
-    for image, lines in {
-        BASE: 'FROM scratch\nADD rootfs.tar /\nCMD ["bash"]\n',
-        PAUSE: f'FROM {BASE}\nCMD ["sleep", "infinity"]\n',
-    }.items():
+    for image, lines in _BASES.items():
         (scratch / "Dockerfile").write_text(lines)
         _buildah(store, scratch, "bud", "--layers", "--pull-never", "-t", image, scratch)
     (scratch / "rootfs.tar").unlink()

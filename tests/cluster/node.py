@@ -62,7 +62,7 @@ def start(name: str, number: int, plane: Plane, images: Path) -> Node:
     ]  # fmt: skip
     (folder / "first.json").write_text(json.dumps(_first(name, number, folder, plane, images), default=str))
     node = Node(name, number, folder, programs.start("first", line, folder))
-    programs.until(f"{name} has namespaces of its own", lambda: (folder / "apart").exists(), folder)
+    programs.until(f"{name} has namespaces of its own", (folder / "apart").exists, folder)
     _plug(node)
     return node
 

@@ -42,7 +42,9 @@ class Plane:
 
     def kubectl(self, *arguments: str | Path, patience: float = 60.0, feed: str = "") -> str:
         """Run kubectl as the administrator and return what it says. Failed if it fails."""
-        line = [self.binaries["kubectl"], "--kubeconfig", self.kubeconfig, *arguments]
+        line = [
+            self.binaries["kubectl"], "--kubeconfig", self.kubeconfig, "--cache-dir", self.folder / "kubectl", *arguments,
+        ]  # fmt: skip
         done = subprocess.run(line, check=False, capture_output=True, text=True, timeout=patience, input=feed, cwd="/")
         if done.returncode != 0:
             raise programs.Failed(f"kubectl {' '.join(map(str, arguments))}\nsays: {done.stderr.strip()}")

@@ -25,7 +25,8 @@ ASK = """
 import ssl, urllib.request
 account = "/var/run/secrets/kubernetes.io/serviceaccount/"
 trusted = ssl.create_default_context(cafile=account + "ca.crt")
-asked = urllib.request.Request("https://kubernetes.default.svc/version", headers={"Authorization": "Bearer " + open(account + "token").read()})
+bearer = {"Authorization": "Bearer " + open(account + "token").read()}
+asked = urllib.request.Request("https://kubernetes.default.svc/version", headers=bearer)
 print(urllib.request.urlopen(asked, context=trusted).status)
 """
 
