@@ -1,5 +1,5 @@
 # Two commands: `make demo` and `make test`. Both work on a fresh machine with Python >= 3.11; nothing is installed
-# outside .venv, the cache of built programs and (as root, for the browser tests) Debian's chromium.
+# outside .venv, the cache of built programs and (as root, for tests) some of Debian's packages.
 
 VENV    ?= .venv
 PYTHON  ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14; do \
@@ -25,11 +25,16 @@ bench: setup  ## side by side with peers; prints what stands in bench/RESULTS.md
 lint: $(STAMPDEV)
 	$(BIN)/python -m pytest tests/test_house.py
 
+# program:package, for root on a Debian: the browser tests, and a real cluster with nodes
+NEEDED = chromium:chromium containerd:containerd buildah:buildah debootstrap:debootstrap conntrack:conntrack \
+	iptables:iptables ip:iproute2 openssl:openssl /usr/lib/cni/bridge:containernetworking-plugins
+
 setup: $(STAMPDEV)
-	@if [ "$$(id -u)" = 0 ] && ! command -v chromium >/dev/null 2>&1 && command -v apt-get >/dev/null 2>&1; then \
-		echo "Installing Debian's chromium for the report's browser tests"; \
-		apt-get update -q >/dev/null && DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends chromium >/dev/null \
-		|| echo "no chromium: the browser tests will say that they are skipped"; fi
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then \
+		missing=$$(for each in $(NEEDED); do command -v "$${each%%:*}" >/dev/null 2>&1 || printf '%s ' "$${each##*:}"; done); \
+		[ -z "$$missing" ] || { echo "Installing from Debian, for the tests: $$missing"; apt-get update -q >/dev/null; }; \
+		for each in $$missing; do DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends $$each >/dev/null \
+			|| echo "no $$each: the tests that need it will say that they are skipped"; done; fi
 
 $(VENV)/bin/python:
 	@test -n "$(PYTHON)" || { echo "Aftershock needs Python 3.11 or newer, and found none. Install it (Debian: apt-get install python3 python3-venv) and run make again."; exit 1; }

@@ -29,12 +29,15 @@ PODS = ip_network("10.88.0.0/16")
 SERVICES = "10.96.0.0/16"
 DNS = "10.96.0.10"
 
+PATH = f"{os.environ.get('PATH', os.defpath)}:/usr/local/sbin:/usr/sbin:/sbin"
+"""Some shells of root have no sbin."""
 PATIENCE = 900.0
 """Seconds that another test run on this machine may keep the cluster's names."""
 
 PACKAGES = {
     "containerd": "containerd", "ctr": "containerd", "runc": "runc", "iptables": "iptables", "ip": "iproute2",
     "conntrack": "conntrack", "debootstrap": "debootstrap", "buildah": "buildah", "unshare": "util-linux",
+    "setpriv": "util-linux", "nsenter": "util-linux", "openssl": "openssl",
 }  # fmt: skip
 PLUGINS = Path("/usr/lib/cni")
 
@@ -43,12 +46,12 @@ def why_not() -> str | None:
     """Return in one line why no cluster can stand here, None if it can."""
     if platform.system() != "Linux" or os.geteuid() != 0:
         return "a cluster with nodes needs root on Linux"
-    packages = {package for program, package in PACKAGES.items() if shutil.which(program) is None}
+    packages = {package for program, package in PACKAGES.items() if shutil.which(program, path=PATH) is None}
     packages |= set() if (PLUGINS / "bridge").exists() else {"containernetworking-plugins"}
     if packages:
         return f"a cluster with nodes needs these packages: {' '.join(sorted(packages))}"
     for what, line in _TRIALS.items():
-        done = subprocess.run(line, capture_output=True, text=True, check=False)
+        done = subprocess.run(line, capture_output=True, text=True, check=False, env={**os.environ, "PATH": PATH})
         if done.returncode != 0:
             return f"a cluster with nodes needs {what}, and this machine says: {_last(done.stderr)}"
     return _taken()

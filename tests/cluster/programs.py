@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from cluster.ground import MARK
+from cluster.ground import MARK, PATH
 
 Line = Sequence[str | Path]
 _started: list[subprocess.Popen[bytes]] = []
@@ -35,7 +35,7 @@ def bury() -> None:
 
 def environment() -> dict[str, str]:
     """Return what a program of the cluster inherits."""
-    return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", MARK: "1"}
+    return {"PATH": PATH, "LC_ALL": "C", MARK: "1"}
 
 
 def until(what: str, done: Callable[[], object], folder: Path, patience: float = 120.0) -> None:
@@ -57,7 +57,7 @@ def run(line: Line, patience: float = 120.0, **more: str) -> str:
     """Run a command to its end and return what it said. Failed if it fails."""
     done = subprocess.run(
         line, check=False, capture_output=True, text=True, timeout=patience, stdin=subprocess.DEVNULL,
-        env={**os.environ, **more}, cwd="/",
+        env={**os.environ, "PATH": PATH, **more}, cwd="/",
     )  # fmt: skip
     if done.returncode != 0:
         raise Failed(f"{' '.join(map(str, line))}\nsays: {done.stderr.strip()[-3000:]}\n{done.stdout.strip()[-3000:]}")
