@@ -1,0 +1,118 @@
+"""The chart `era-stack`: pods of the same file that the local renderer makes processes of.
+
+`AFTERSHOCK_GOLDEN=write pytest tests/control_plane/test_era_stack.py` writes the golden anew; then read `git diff tests/golden`.
+"""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from aftershock.adapters import kubernetes as k8s
+from aftershock.model.load import load_text
+from aftershock.model.stack import Stack, StackSpec
+from aftershock.model.write import to_tree
+from aftershock.stacks import programs, render, values
+from control_plane.conftest import Kubectl
+
+ROOT = Path(__file__).parent.parent.parent
+CHART = ROOT / "charts" / "era-stack"
+GOLDEN = ROOT / "tests" / "golden" / "era-stack"
+FIXED = ("--set", "passwords.primary.meetings=word,passwords.primary.postgres=superword")
+OPTIONS = ("--set", "region=us-west,storage.size=1Gi,eras.install=false,stack.name=shop,tolerations[0].operator=Exists")
+
+
+@pytest.fixture(scope="module")
+def helm(tmp_path_factory: pytest.TempPathFactory) -> "Helm":
+    return Helm(programs.program("helm"), tmp_path_factory.mktemp("helm"))
+
+
+class Helm:
+    def __init__(self, program: Path, home: Path) -> None:
+        self.program = program
+        self.environment = {
+            **os.environ,
+            **{f"HELM_{what}_HOME": str(home / what) for what in ("CACHE", "CONFIG", "DATA")},
+        }
+
+    def run(self, *arguments: str | Path) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run([self.program, *arguments], env=self.environment, capture_output=True, text=True)
+
+    def template(self, *arguments: str | Path) -> str:
+        done = self.run("template", "stack", CHART, "-n", "shop", *arguments)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+
+def one(text: str, kind: str) -> dict[str, Any]:
+    return next(tree for tree in yaml.safe_load_all(text) if tree and tree["kind"] == kind)
+
+
+@pytest.mark.parametrize("options", [(), ("-f", CHART / "values-1k.yaml"), OPTIONS], ids=["as-is", "file", "options"])
+def test_it_has_nothing_that_helm_would_complain_of(helm: Helm, options: tuple[str | Path, ...]) -> None:
+    done = helm.run("lint", "--strict", CHART, *options)
+    assert done.returncode == 0 and "[WARNING]" not in done.stdout, done.stdout + done.stderr
+
+
+def test_it_is_as_the_golden_file_has_it(helm: Helm) -> None:
+    found, golden = helm.template(*FIXED), GOLDEN / "1k.yaml"
+    if os.environ.get("AFTERSHOCK_GOLDEN") == "write":
+        golden.parent.mkdir(exist_ok=True)
+        golden.write_text(found)
+    assert found == golden.read_text()
+
+
+def test_an_era_by_its_name_or_by_its_file_is_the_same(helm: Helm) -> None:
+    assert helm.template(*FIXED, "-f", CHART / "values-1k.yaml") == helm.template(*FIXED, "--set", "era=1k")
+
+
+def test_an_era_without_a_stack_is_refused_with_those_that_have_one(helm: Helm) -> None:
+    done = helm.run("template", "stack", CHART, "--set", "era=9k")
+    assert done.returncode != 0
+    assert 'there is no stack for era "9k": choose one of 1k' in done.stderr
+
+
+def test_the_stack_has_the_parts_that_the_local_renderer_gives_it(helm: Helm) -> None:
+    """Only how a part is reached differs: an address, a secret, a workload's selector."""
+    wanted = values.load("1k")
+    layout = render.Layout(
+        "meetings-1k", Path("/f"), Path("/l"), "unix:///s", dict.fromkeys(render.wanted_ports(wanted), 1), {}, "i"
+    )
+    local, pods = spec(render.stack(wanted, layout)), spec(yaml.safe_dump(one(helm.template(*FIXED), "Stack")))
+    assert (pods.era, pods.environment, pods.settings, pods.links) == (
+        local.era,
+        local.environment,
+        local.settings,
+        local.links,
+    )
+    addressed = json.dumps([to_tree(each) for each in pods.indicators]).replace(
+        "meetings-1k-client-to-app.shop.svc", "127.0.0.1:1"
+    )
+    assert json.loads(addressed) == [to_tree(each) for each in local.indicators]
+    for parts in ("databases", "workloads", "toxiproxies"):
+        assert {each.name for each in getattr(pods, parts)} == {each.name for each in getattr(local, parts)}
+
+
+def spec(text: str) -> StackSpec:
+    stack = load_text(text, "stack.yaml").documents[0].object
+    assert isinstance(stack, Stack)
+    return stack.spec
+
+
+@pytest.mark.parametrize("options", [FIXED, OPTIONS], ids=["as-is", "options"])
+def test_what_it_renders_is_taken_by_our_own_reader_and_by_the_api_server(
+    helm: Helm, options: tuple[str, ...], applied_crds: None, api: k8s.Api, kubectl: Kubectl
+) -> None:
+    """In a namespace that warns of every pod which isn't restricted."""
+    text = helm.template(*options)
+    assert spec(yaml.safe_dump(one(text, "Stack"))).era == "1k"
+    label = {"metadata": {"labels": {"pod-security.kubernetes.io/warn": "restricted"}}}
+    api.patch(k8s.NAMESPACES, kubectl.namespace, label)
+    own = text.replace(".shop.svc", f".{kubectl.namespace}.svc")
+    said = kubectl.run("apply", "--dry-run=server", "--validate=strict", "-f", "-", feed=own)
+    assert said.returncode == 0, said.stderr
+    assert "would violate PodSecurity" not in said.stderr
