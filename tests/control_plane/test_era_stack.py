@@ -1,6 +1,6 @@
 """The chart `era-stack`: pods of the same file that the local renderer makes processes of.
 
-`AFTERSHOCK_GOLDEN=write pytest tests/control_plane/test_era_stack.py` writes the golden anew; then read `git diff tests/golden`.
+`AFTERSHOCK_GOLDEN=write pytest tests/control_plane/test_era_stack.py` writes it anew; then read `git diff tests/golden`.
 """
 
 import json
