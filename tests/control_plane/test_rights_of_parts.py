@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from aftershock.adapters import kubernetes as k8s
 from aftershock.errors import AftershockError
 from aftershock.runtime.cluster.alive import ByPod
+from aftershock.runtime.cluster.execute import execute
 from aftershock.runtime.cluster.farewell import farewell
 from aftershock.runtime.cluster.kept import Kept
 from aftershock.runtime.cluster.lost import Coroner
@@ -21,8 +23,21 @@ from aftershock.runtime.cluster.objects import FINALIZER, condition
 from aftershock.stacks.control_plane import ControlPlane
 from control_plane.granted import EACH, Bound, One, granting
 
+ROOT = Path(__file__).parent.parent.parent
 Work = Callable[[Bound], list[str]]
 """Does what a part does, and returns all that it says, errors included."""
+
+
+ERA = "of-rights"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def era(plane: ControlPlane, applied_crds: None) -> Iterator[None]:
+    api = k8s.Api.connect(plane.kubeconfig)
+    tree = yaml.safe_load((ROOT / "charts" / "era-stack" / "eras" / "1k.yaml").read_text())
+    api.create(k8s.ERAS, {**tree, "metadata": {"name": ERA}})
+    yield
+    api.delete(k8s.ERAS, ERA)
 
 
 @pytest.fixture
@@ -75,6 +90,26 @@ def reaper_worked(user: Bound) -> bool:
     return "database primary" in stuck.get("message", "")
 
 
+def executor(user: Bound) -> list[str]:
+    """One Run, from its claim to its verdict; its database is not there, so that it ends at once."""
+    give_stack(user)
+    definition = {"stack": "shop", "timeline": []}
+    spec = {"experiment": "slow", "stack": "shop", "eras": [ERA], "definition": definition, "generation": 1}
+    user.admin.create(k8s.RUNS, ours("Run", "slow-1", user.namespace, spec, finalizers=[FINALIZER]))
+    said: list[str] = []
+    try:
+        execute(user.api, user.namespace, "slow-1", said.append)
+    except AftershockError as error:
+        said.append(str(error))
+    run = user.admin.get(k8s.RUNS, "slow-1", user.namespace)
+    return [*said, str(run.get("status"))]
+
+
+def executed(user: Bound) -> bool:
+    status = user.admin.get(k8s.RUNS, "slow-1", user.namespace)["status"]
+    return status["phase"] == "Finished" and "database primary" in status["because"]
+
+
 def uninstall(user: Bound) -> list[str]:
     give_run(user, "over-1", phase="Finished", verdict="Passed")
     said: list[str] = []
@@ -91,6 +126,7 @@ def uninstalled(user: Bound) -> bool:
 
 PARTS: dict[str, tuple[Work, Callable[[Bound], bool]]] = {
     "reaper": (reaper, reaper_worked),
+    "executor": (executor, executed),
     "uninstall": (uninstall, uninstalled),
 }
 """What each part does, and how to see that it did it."""

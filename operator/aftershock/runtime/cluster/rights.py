@@ -74,11 +74,13 @@ REAPER = (
     Right("reaper", RUNS, ("patch",), "to end them", sub="status"),
 )
 EXECUTOR = (
-    Right("executor", RUNS, ("get", "patch"), "to read what it carries out"),
+    Right("executor", RUNS, ("get",), "to read what it carries out, and see whether it is to end"),
     Right("executor", RUNS, ("patch",), "to claim its run and say where it stands", sub="status"),
     Right("executor", STACKS, ("get",), "to read what the run is on"),
     Right("executor", SECRETS, ("get",), "to reach databases"),
-    Right("executor", LEASES, ("get",), "to see that it holds the Stack"),
+    Right(
+        "executor", LEASES, ("get", "create"), "to see that its run holds the Stack, or to take it where no operator is"
+    ),
     Right("executor", ERAS, ("get",), "to judge", scope="cluster"),
 )
 UNINSTALL = (
