@@ -15,7 +15,6 @@ RBAC = "rbac.authorization.k8s.io/v1"
 ROLES = k8s.Resource(RBAC, "clusterroles", namespaced=False)
 BINDINGS = k8s.Resource(RBAC, "clusterrolebindings", namespaced=False)
 LOCAL_BINDINGS = k8s.Resource(RBAC, "rolebindings")
-REVIEWS = k8s.Resource("authorization.k8s.io/v1", "selfsubjectaccessreviews", namespaced=False)
 
 
 @dataclass(frozen=True)
@@ -27,11 +26,6 @@ class One:
 
     def __str__(self) -> str:
         return f"{self.right.part}:{self.verb}:{self.right.called}"
-
-    @property
-    def review(self) -> dict[str, str]:
-        group, resource = self.right.resource.group, self.right.resource.plural
-        return {"group": group, "resource": resource, "subresource": self.right.sub, "verb": self.verb}
 
     @property
     def missing(self) -> str:
@@ -51,10 +45,8 @@ class Bound:
     namespace: str
 
     def may(self, one: One) -> bool:
-        where = {"namespace": self.namespace} if one.right.scope == "namespace" else {}
-        asked = {"apiVersion": REVIEWS.group_version, "kind": "SelfSubjectAccessReview"}
-        answer = self.api.call("POST", REVIEWS, json={**asked, "spec": {"resourceAttributes": {**one.review, **where}}})
-        return bool(answer["status"]["allowed"])
+        where = self.namespace if one.right.scope == "namespace" else None
+        return self.api.may(one.verb, one.right.resource, where, subresource=one.right.sub)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import pytest
 
 from aftershock.adapters import kubernetes as k8s
 from aftershock.errors import AftershockError
-from aftershock.runtime.cluster.rights import PARTS, Part
+from aftershock.runtime.cluster.rights import PARTS, Part, lacking
 from aftershock.stacks.control_plane import ControlPlane
 from control_plane.granted import EACH, Bound, One, granting
 
@@ -61,11 +61,15 @@ def test_a_right_that_is_missing_is_named(bound: Callable[..., Bound], one: One)
     with pytest.raises(k8s.ForbiddenError, match=re.escape(one.missing)) as caught:
         used(user.api, one, user.namespace)
     assert "the chart's role" in caught.value.advice
+    if one.right.scope != "regionFaults":
+        (told,) = lacking(user.api, one.right.part, [user.namespace])
+        assert one.missing in told and one.right.why in told
 
 
 @pytest.mark.parametrize("part", PARTS)
 def test_with_all_rights_none_is_missing(bound: Callable[..., Bound], part: Part) -> None:
     user = bound(part)
+    assert lacking(user.api, part, [user.namespace]) == []
     for one in EACH:
         if one.right.part == part:
             try:

@@ -14,6 +14,7 @@ import yaml
 
 from aftershock.adapters import kubernetes as k8s
 from aftershock.errors import AftershockError
+from aftershock.runtime.cluster import reaping
 from aftershock.runtime.cluster.alive import ByPod
 from aftershock.runtime.cluster.execute import execute
 from aftershock.runtime.cluster.farewell import farewell
@@ -144,3 +145,17 @@ def test_with_its_rights_a_part_does_its_work(bound: Callable[..., Bound], part:
     user = bound(part)
     said = "\n".join(work(user))
     assert "cannot" not in said and worked(user), said
+
+
+def test_a_reaper_says_what_it_lacks_when_it_starts(bound: Callable[..., Bound]) -> None:
+    one = next(one for one in EACH if str(one) == "reaper:get:secrets")  # nothing here would make it use that one
+    user = bound("reaper", without=one)
+    said: list[str] = []
+
+    async def until_said() -> None:
+        watching = asyncio.create_task(reaping.watch(user.api, ByPod(user.api), [user.namespace], said.append))
+        while not any(one.missing in line for line in said):
+            await asyncio.sleep(0.02)
+        watching.cancel()
+
+    asyncio.run(asyncio.wait_for(until_said(), 120))

@@ -74,6 +74,7 @@ JOBS = Resource("batch/v1", "jobs")
 DEPLOYMENTS = Resource("apps/v1", "deployments")
 STATEFUL_SETS = Resource("apps/v1", "statefulsets")
 LEASES = Resource("coordination.k8s.io/v1", "leases")
+REVIEWS = Resource("authorization.k8s.io/v1", "selfsubjectaccessreviews", namespaced=False)
 NETWORK_POLICIES = Resource("networking.k8s.io/v1", "networkpolicies")
 
 
@@ -180,6 +181,18 @@ class Api:
             self.call("DELETE", resource, name, namespace, json=options)
         except MissingError:
             return
+
+    def may(self, verb: str, resource: Resource, namespace: str | None = None, *, subresource: str = "") -> bool:
+        """Tell whether this user may do it, in one namespace or in all. Everybody may ask that."""
+        asked: Tree = {"verb": verb, "group": resource.group, "resource": resource.plural, "subresource": subresource}
+        if namespace and resource.namespaced:
+            asked["namespace"] = namespace
+        tree = {
+            "apiVersion": REVIEWS.group_version,
+            "kind": "SelfSubjectAccessReview",
+            "spec": {"resourceAttributes": asked},
+        }
+        return bool(self.create(REVIEWS, tree)["status"]["allowed"])
 
     def call(
         self,

@@ -16,6 +16,7 @@ from aftershock.runtime.cluster import health
 from aftershock.runtime.cluster.alive import ByLock, ByPod
 from aftershock.runtime.cluster.kept import Kept
 from aftershock.runtime.cluster.lost import Alive, Coroner
+from aftershock.runtime.cluster.rights import Rights
 from aftershock.runtime.telling import Teller
 
 EVERY = 1.0
@@ -23,6 +24,9 @@ EVERY = 1.0
 
 RUNS_EVERY = 5.0
 """Seconds between two looks at its Runs."""
+
+RIGHTS_EVERY = 60.0
+"""Seconds between two looks at its own rights."""
 
 SILENT = 30.0
 """Seconds without a round after which it is ill."""
@@ -91,7 +95,9 @@ async def watch(
     tell = Teller(say)
     kept = Kept(api, namespaces, tell.amiss)
     coroner = Coroner(api, launcher, namespaces, tell.amiss)
+    rights = Rights(api, "reaper", list(namespaces) or [None], tell.amiss)
     beside = [
+        asyncio.create_task(_again_and_again(rights.look, RIGHTS_EVERY, tell.amiss)),
         asyncio.create_task(_again_and_again(kept.refresh, EVERY, tell.amiss)),
         asyncio.create_task(_again_and_again(coroner.round, RUNS_EVERY, tell.amiss)),
     ]

@@ -4,7 +4,7 @@
 Each line says what it is for. A test takes each away in turn, and sees the part that needs it name it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -21,13 +21,18 @@ from aftershock.adapters.kubernetes import (
     RUNS,
     SECRETS,
     STACKS,
+    Api,
     Resource,
 )
+from aftershock.adapters.threads import within
 
 Part = Literal["operator", "reaper", "executor", "uninstall"]
 PARTS: tuple[Part, ...] = ("operator", "reaper", "executor", "uninstall")
 Scope = Literal["namespace", "cluster", "regionFaults"]
 """Where a right holds: in the watched namespaces; in the whole cluster; in it too, but only if region faults are on."""
+
+PATIENCE = 60.0
+"""Seconds that asking for all rights may take."""
 
 FILE = Path("charts") / "aftershock" / "files" / "rights.yaml"
 
@@ -62,7 +67,7 @@ OPERATOR = (
     Right("operator", STACKS, READ, "to start what waited for its Stack"),
     Right("operator", SECRETS, ("get",), "to tell whether the Secrets that a Stack names are there"),
     Right("operator", JOBS, ("get", "create"), "to launch executors, and see whether they live"),
-    Right("operator", LEASES, ("get", "list", "create", "patch", "delete"), "to let one run at a time hold a Stack"),
+    Right("operator", LEASES, ("get", "create", "delete"), "to let one run at a time hold a Stack"),
     Right("operator", EVENTS, ("create",), "to say what it did"),
     Right("operator", ERAS, READ, "to start what waited for its Era", scope="cluster"),
 )
@@ -94,6 +99,39 @@ RIGHTS = (*OPERATOR, *REAPER, *EXECUTOR, *UNINSTALL)
 def rules(part: Part, scope: Scope) -> list[dict[str, list[str]]]:
     """Return the rules of one part's role of one scope."""
     return [right.rule() for right in RIGHTS if (right.part, right.scope) == (part, scope)]
+
+
+def lacking(api: Api, part: Part, namespaces: Sequence[str | None]) -> list[str]:
+    """Return a line for each right that this user lacks to be that part in these namespaces (None is all); none if all is well.
+
+    Rights for region faults are left out: they are granted only where somebody wants that.
+    """
+    return [
+        f'cannot {verb} resource "{right.called}" in API group "{right.resource.group}"{where}: needed {right.why}'
+        for right in RIGHTS
+        if right.part == part and right.scope != "regionFaults"
+        for verb in right.verbs
+        for namespace, where in _places(right, namespaces)
+        if not api.may(verb, right.resource, namespace, subresource=right.sub)
+    ]
+
+
+class Rights:
+    """A part's look at its own rights: `say` gets a line for each that is lacking, so that nobody has to guess."""
+
+    def __init__(self, api: Api, part: Part, namespaces: Sequence[str | None], say: Callable[[str], object]) -> None:
+        self._api, self._part, self._namespaces, self._say = api, part, namespaces, say
+
+    async def look(self) -> None:
+        """Ask once. ApiAwayError where nobody answers."""
+        for line in await within(PATIENCE, lacking, self._api, self._part, self._namespaces):
+            self._say(f"the {self._part} {line}; the chart's role has it")
+
+
+def _places(right: Right, namespaces: Sequence[str | None]) -> list[tuple[str | None, str]]:
+    if right.scope == "cluster":
+        return [(None, " at the cluster scope")]
+    return [(each, f" in the namespace {each}" if each else " in all namespaces") for each in namespaces]
 
 
 def table() -> dict[str, dict[str, Any]]:
