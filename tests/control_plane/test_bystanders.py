@@ -16,7 +16,7 @@ from aftershock.adapters import kubernetes as k8s
 from aftershock.core.retention import Limits
 from aftershock.runtime.cluster import metrics, notify
 from aftershock.runtime.cluster.bystanders import Bystanders, Wanted
-from aftershock.runtime.cluster.retention import throw_away_journals
+from aftershock.runtime.cluster.retention import AGE, COUNT, throw_away_journals, tidy
 from aftershock.runtime.folders import RunFolder
 from control_plane.conftest import until
 
@@ -146,3 +146,20 @@ def test_journals_go_by_age_and_count_but_none_that_is_being_written(
     assert lock is not None
     assert throw_away_journals(Limits(age=30 * DAY, count=2), now) == ["run-40", "run-3"]
     assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["going", "run-1", "run-2"]
+
+
+def test_an_executor_tidies_up_as_its_environment_says(
+    journals: Callable[..., RunFolder], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for days in (1, 2, 40):
+        journals(f"run-{days}", time.time() - days * DAY)
+    said: list[str] = []
+    tidy(said.append)
+    assert said == [] and len(list((tmp_path / "runs").iterdir())) == 3
+    monkeypatch.setenv(AGE, "thirty days")
+    tidy(said.append)
+    assert "thirty days" in said.pop() and len(list((tmp_path / "runs").iterdir())) == 3
+    monkeypatch.setenv(AGE, "30d")
+    monkeypatch.setenv(COUNT, "1")
+    tidy(said.append)
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["run-1"]

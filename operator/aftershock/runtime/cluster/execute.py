@@ -21,7 +21,7 @@ from aftershock.core.history import Aborting
 from aftershock.errors import AftershockError, HeldError
 from aftershock.model.run import Run, RunStatus
 from aftershock.runtime import launch
-from aftershock.runtime.cluster import inputs, objects
+from aftershock.runtime.cluster import inputs, objects, retention
 from aftershock.runtime.cluster.inputs import Lacking
 from aftershock.runtime.cluster.status import Mirror
 from aftershock.runtime.executor import Executor
@@ -54,7 +54,10 @@ def execute(api: Api, namespace: str, name: str, say: Say) -> int:
     except (ConflictError, MissingError):
         say(f"Run {namespace}/{name}: somebody else was faster; nothing was done")
         return 0
-    return _carry_out(api, run, say)
+    try:
+        return _carry_out(api, run, say)
+    finally:
+        retention.tidy(say)
 
 
 def _taken(run: Mapping[str, Any]) -> str:

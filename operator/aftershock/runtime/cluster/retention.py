@@ -4,13 +4,17 @@ A Run that is stuck on cleanup stays whatever its age: it says what is left. A j
 lives. Experiments have their `historyLimit` besides, which is `core/reconcile.py`'s.
 """
 
+import os
 import shutil
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from aftershock.adapters.kubernetes import RUNS, Api, ConflictError
 from aftershock.core.retention import Kept, Limits, outdated
+from aftershock.errors import AftershockError, InputError
+from aftershock.model.units import Duration
 from aftershock.runtime import folders
 from aftershock.runtime.cluster.objects import condition
 from aftershock.runtime.folders import RunFolder
@@ -63,6 +67,33 @@ def throw_away_journals(limits: Limits, now: float) -> list[str]:
         shutil.rmtree(there[name].path, ignore_errors=True)
         gone.append(name)
     return gone
+
+
+AGE = "AFTERSHOCK_KEEP_JOURNALS"
+"""How long journals are kept, like 90d. The operator hands it on to executors, who see the volume that journals lie on."""
+
+COUNT = "AFTERSHOCK_KEEP_JOURNALS_COUNT"
+"""How many are kept."""
+
+
+def journal_limits(environment: Mapping[str, str]) -> Limits:
+    """Return what the environment says; empty and 0 are no limit. InputError for what is none."""
+    age, count = environment.get(AGE, ""), environment.get(COUNT, "")
+    try:
+        return Limits(float(Duration.parse(age)) if age else None, int(count or 0) or None)
+    except ValueError:
+        raise InputError(
+            f"{AGE}={age} {COUNT}={count} says no age and no count", "write them like 90d and 1000"
+        ) from None
+
+
+def tidy(say: Callable[[str], object]) -> None:
+    """Throw away the journals that go, as the environment says. Whatever goes wrong is only said."""
+    try:
+        for name in throw_away_journals(journal_limits(os.environ), time.time()):
+            say(f"the journal of {name} is older than is kept: removed")
+    except (AftershockError, OSError) as error:
+        say(f"old journals can't be removed: {error}")
 
 
 def _over(folder: RunFolder) -> float | None:
