@@ -164,7 +164,9 @@ def test_s3_without_a_bucket_is_refused(helm: Helm) -> None:
 
 def test_the_notes_teach_the_first_command(helm: Helm, plane: ControlPlane) -> None:
     where = ("-n", "chaos", "--kubeconfig", str(plane.kubeconfig), "--set", "watchNamespaces={shop}")
-    done = helm("install", "aftershock", CHART, *where, "--dry-run=client", "--set", "eras.install=false")
+    done = helm(
+        "install", "aftershock", CHART, *where, "--dry-run=client", "--set", "eras.install=false,crds.install=false"
+    )
     assert "kubectl -n shop apply -f experiments/db-connection-exhaustion.yaml" in done.stdout, done.stderr
     assert "kubectl -n shop get runs --watch" in done.stdout
 
