@@ -13,7 +13,9 @@ from typing import Any, Self
 
 import pykube
 import requests
+import urllib3
 from pykube.exceptions import KubernetesError
+from urllib3.exceptions import InsecureRequestWarning
 
 from aftershock.errors import AftershockError, InputError, TargetError
 
@@ -96,6 +98,8 @@ class Api:
             if context is not None:
                 config.set_current_context(context)
             str(config.cluster["server"])
+            if config.cluster.get("insecure-skip-tls-verify"):
+                urllib3.disable_warnings(InsecureRequestWarning)  # whoever wrote that need not be told with every call
         except (OSError, KeyError, ValueError, TypeError, KubernetesError) as error:
             where = kubeconfig or os.environ.get("KUBECONFIG") or "~/.kube/config"
             raise InputError(
