@@ -28,6 +28,7 @@ COMMANDS = {
     "halt": "End every run and every fault, now.",
     "catalog": "List faults, experiments, eras and stacks.",
     "crds": "Print the kinds for a Kubernetes cluster, for `kubectl apply -f -`.",
+    "operator": "Heed Experiments in a Kubernetes cluster.",
     "doctor": "Say what this machine lacks, and how to get it.",
     "demo": "A first result: a real database runs out of connections, and recovers.",
 }

@@ -1,0 +1,40 @@
+"""`aftershock operator`: make Runs of Experiments in a cluster, and have them carried out."""
+
+import click
+
+
+@click.command(
+    epilog="\b\nExamples:\n  aftershock operator --launcher child\n"
+    "  aftershock operator --namespace staging --namespace canary --health-port 8080"
+)
+@click.option("--namespace", "namespaces", multiple=True, metavar="NS", help="Heed Experiments here; may be repeated.")
+@click.option("--all-namespaces", is_flag=True, help="Heed Experiments everywhere (the default without --namespace).")
+@click.option(
+    "--launcher",
+    type=click.Choice(["child", "job"]),
+    default="job",
+    show_default=True,
+    help="Carry runs out as Jobs of the cluster, or as child processes here.",
+)
+@click.option("--max-runs", "most", type=click.IntRange(1), default=20, show_default=True, help="So many at once.")
+@click.option("--health-port", type=int, metavar="PORT", help="Answer /healthz there.")
+@click.option("--metrics-port", type=int, metavar="PORT", help="Serve metrics for Prometheus there.")
+def command(
+    namespaces: tuple[str, ...],
+    launcher: str,
+    most: int,
+    health_port: int | None,
+    metrics_port: int | None,
+    *,
+    all_namespaces: bool,
+) -> int:
+    """Watch Experiments and Runs: make a Run when one is due, start it when its turn comes, let go of it when it is clean.
+
+    It carries nothing out itself: ending it leaves runs that go on alone, and the next one takes up where it was.
+    """
+    from aftershock.handlers.serve import Asked, serve
+
+    if all_namespaces and namespaces:
+        raise click.UsageError("give --namespace or --all-namespaces, not both")
+    asked = Asked(namespaces, launcher, most, health_port, metrics_port)
+    return serve(asked, lambda line: click.echo(line, err=True))

@@ -1,0 +1,1 @@
+"""kopf's side of the operator: it watches, and hands over. The only importer of kopf, and no place for decisions."""

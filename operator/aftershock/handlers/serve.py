@@ -1,0 +1,156 @@
+"""`aftershock operator`: the watch, and what goes on beside it, until a signal ends it. Runs that go on are left alone."""
+
+import asyncio
+import logging
+import os
+import signal
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import kopf
+
+from aftershock.adapters.kubernetes import ERAS, EXPERIMENTS, OURS, RUNS, STACKS, Api, ApiAwayError, MissingError
+from aftershock.adapters.threads import within
+from aftershock.runtime.cluster import health
+from aftershock.runtime.cluster.launchers import ChildLauncher, Launcher
+from aftershock.runtime.cluster.operator import Operator
+
+Say = Callable[[str], object]
+GROUP, VERSION = OURS.split("/")
+PATIENCE = 20.0
+WAITING = 1.0
+"""Seconds between two looks whether the API server knows our kinds."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the command line asks for. No namespaces: all of them."""
+
+    namespaces: Sequence[str] = ()
+    launcher: str = "job"
+    most: int = 20
+    health_port: int | None = None
+    metrics_port: int | None = None
+
+
+def serve(asked: Asked, say: Say) -> int:
+    """Go on until ended by a signal; return the exit code."""
+    api = Api.connect()
+    asyncio.run(_serve(api, asked, say))
+    return 0
+
+
+async def _serve(api: Api, asked: Asked, say: Say) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    if not await _kinds_are_there(api, asked, say, stop):
+        return
+    operator = Operator(
+        api, lambda it: launcher(api, asked, it, say), list(asked.namespaces) or [None], say, asked.most
+    )
+    if asked.health_port is not None:
+        health.serve(asked.health_port, operator.amiss)
+    working = asyncio.create_task(operator.work())
+    watching = asyncio.create_task(_watch(operator, asked, say, stop))
+    say(f"watching {', '.join(asked.namespaces) or 'all namespaces'} of {api.server}")
+    stopped = asyncio.create_task(stop.wait())
+    # kopf takes the signals for itself while it runs: then it is its end that tells of them
+    await asyncio.wait([stopped, watching], return_when=asyncio.FIRST_COMPLETED)
+    say("ending; runs that go on are left alone")
+    for task in (working, watching):
+        task.cancel()
+    await asyncio.wait([working, watching], timeout=5)
+    os._exit(0)  # threads may be waiting for an API that is away; executors are processes of their own
+
+
+def launcher(api: Api, asked: Asked, operator: Operator, say: Say) -> Launcher:
+    """Return what carries Runs out."""
+    return ChildLauncher(operator.executor_ended, say)
+
+
+async def _kinds_are_there(api: Api, asked: Asked, say: Say, stop: asyncio.Event) -> bool:
+    """Wait until the API server answers and knows our kinds; tell whether it does, and it wasn't told to end before."""
+    said, began = "", time.monotonic()
+    while not stop.is_set():
+        try:
+            for resource in (ERAS, STACKS, EXPERIMENTS, RUNS):
+                where = asked.namespaces[0] if asked.namespaces and resource.namespaced else None
+                await within(PATIENCE, api.list, resource, where)
+        except MissingError:
+            problem = "the cluster doesn't know Aftershock's kinds; `aftershock crds | kubectl apply -f -` teaches it"
+        except ApiAwayError as error:
+            problem = error.problem
+        else:
+            return True
+        if problem != said and (time.monotonic() - began > WAITING or "kinds" in problem):
+            said = problem
+            say(f"waiting: {problem}")
+        await asyncio.sleep(WAITING)
+    return False
+
+
+async def _watch(operator: Operator, asked: Asked, say: Say, stop: asyncio.Event) -> None:
+    """Watch until a signal ends it; a watch that fails is begun anew, as levels and not edges are what counts."""
+    for name in ("kopf", "aiohttp"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    while not stop.is_set():
+        try:
+            await kopf.operator(
+                registry=registry(operator),
+                settings=settings(),
+                clusterwide=not asked.namespaces,
+                namespaces=list(asked.namespaces),
+                standalone=True,
+                stop_flag=stop,
+            )
+        except Exception as error:  # noqa: BLE001 - whatever ended it, somebody has to watch
+            say(f"the watch ended: {type(error).__name__}: {error}; it is begun anew")
+            await asyncio.sleep(WAITING)
+        else:
+            return
+
+
+def settings() -> kopf.OperatorSettings:
+    """Return kopf's settings: nothing is posted, scanned or marked, and a watch that is cut is taken up again at once."""
+    chosen = kopf.OperatorSettings()
+    chosen.posting.enabled = False
+    chosen.peering.standalone = True
+    chosen.scanning.disabled = True
+    chosen.watching.server_timeout = 300
+    chosen.watching.client_timeout = 330
+    chosen.watching.connect_timeout = 10
+    chosen.watching.reconnect_backoff = 0.2
+    chosen.networking.error_backoffs = [0.2, 0.5, 1, 1, 1, 1, 1, 1]
+    chosen.queueing.exit_timeout = 1.0
+    return chosen
+
+
+def registry(operator: Operator) -> kopf.OperatorRegistry:
+    """Return the handlers: each hands what it saw to the operator."""
+    kinds = kopf.OperatorRegistry()
+
+    @kopf.on.login(registry=kinds)
+    def login(**arguments: Any) -> kopf.ConnectionInfo | None:
+        return kopf.login_with_kubeconfig(**arguments) or kopf.login_with_service_account(**arguments)
+
+    @kopf.on.event(GROUP, VERSION, EXPERIMENTS.plural, registry=kinds)
+    async def experiment(event: kopf.RawEvent, **_: Any) -> None:
+        operator.experiment_seen(dict(event["object"]), gone=event["type"] == "DELETED")
+
+    @kopf.on.event(GROUP, VERSION, RUNS.plural, registry=kinds)
+    async def run(event: kopf.RawEvent, **_: Any) -> None:
+        operator.run_shown(dict(event["object"]), gone=event["type"] == "DELETED")
+
+    @kopf.on.event(GROUP, VERSION, STACKS.plural, registry=kinds)
+    async def stack(event: kopf.RawEvent, **_: Any) -> None:
+        operator.stack_seen(dict(event["object"]))
+
+    @kopf.on.event(GROUP, VERSION, ERAS.plural, registry=kinds)
+    async def era(**_: Any) -> None:
+        operator.era_seen()
+
+    return kinds

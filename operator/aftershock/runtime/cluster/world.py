@@ -1,0 +1,125 @@
+"""What the operator knows of the cluster: the newest tree of each object that the watch has shown. It asks nobody.
+
+Written from the event loop alone; read from threads, which get lists of their own. What it says may be old: whoever acts on
+it acts so that the API server has the last word.
+"""
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from threading import Lock
+from typing import Any
+
+from aftershock.adapters.kubernetes import Tree
+from aftershock.core.reconcile import RunFacts
+from aftershock.runtime.cluster import objects
+
+Key = tuple[str, str]
+"""Namespace and name."""
+
+
+def key(tree: Mapping[str, Any]) -> Key:
+    """Return an object's namespace and name."""
+    meta = tree["metadata"]
+    return str(meta.get("namespace") or ""), str(meta["name"])
+
+
+class World:
+    """Experiments and Runs by namespace and name."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._experiments: dict[Key, Tree] = {}
+        self._runs: dict[Key, Tree] = {}
+
+    def saw_experiment(self, tree: Tree, *, gone: bool = False) -> bool:
+        """Take in an Experiment; tell whether that is news."""
+        return self._take(self._experiments, tree, gone=gone)
+
+    def saw_run(self, tree: Tree, *, gone: bool = False) -> bool:
+        """Take in a Run; tell whether that is news."""
+        return self._take(self._runs, tree, gone=gone)
+
+    def _take(self, known: dict[Key, Tree], tree: Tree, *, gone: bool) -> bool:
+        with self._lock:
+            before = known.get(key(tree))
+            if gone:
+                return known.pop(key(tree), None) is not None
+            known[key(tree)] = tree
+        return before is None or before["metadata"]["resourceVersion"] != tree["metadata"]["resourceVersion"]
+
+    def experiment(self, at: Key) -> Tree | None:
+        """Return an Experiment as it was seen last."""
+        return self._experiments.get(at)
+
+    def run(self, at: Key) -> Tree | None:
+        """Return a Run as it was seen last."""
+        return self._runs.get(at)
+
+    def experiments(self) -> list[Tree]:
+        """Return all Experiments."""
+        with self._lock:
+            return list(self._experiments.values())
+
+    def runs(self) -> list[Tree]:
+        """Return all Runs."""
+        with self._lock:
+            return list(self._runs.values())
+
+    def runs_on(self, namespace: str, stack: str) -> list[Tree]:
+        """Return the Runs of one Stack."""
+        return [run for run in self.runs() if key(run)[0] == namespace and run["spec"]["stack"] == stack]
+
+    def runs_of(self, namespace: str, experiment: str) -> list[Tree]:
+        """Return the Runs of one Experiment."""
+        return [run for run in self.runs() if key(run)[0] == namespace and run["spec"]["experiment"] == experiment]
+
+    def absent(self, experiments: Iterable[Tree], runs: Iterable[Tree]) -> tuple[list[Tree], list[Tree]]:
+        """Return what is known here and not among these: Experiments and Runs that went without being seen to go."""
+        there = {each["metadata"]["uid"] for each in (*experiments, *runs)}
+        return (
+            [each for each in self.experiments() if each["metadata"]["uid"] not in there],
+            [each for each in self.runs() if each["metadata"]["uid"] not in there],
+        )
+
+
+def facts(run: Mapping[str, Any]) -> RunFacts:
+    """Return what there is to know of a Run's tree for deciding about it."""
+    meta, spec, status = run["metadata"], run["spec"], run.get("status") or {}
+    conditions = status.get("conditions") or []
+    finished = status.get("phase") == "Finished"
+    return RunFacts(
+        name=meta["name"],
+        uid=meta["uid"],
+        created=meta.get("creationTimestamp") or "",
+        stack=spec["stack"],
+        finished=finished,
+        verdict=status.get("verdict"),
+        claimed=bool(status.get("executor")),
+        deleting=bool(meta.get("deletionTimestamp")),
+        held=objects.FINALIZER in (meta.get("finalizers") or []),
+        abort=bool(spec.get("abort")),
+        clean=finished and not left(conditions),
+        abandoned=bool((meta.get("annotations") or {}).get(objects.ABANDON)),
+    )
+
+
+def left(conditions: Iterable[Mapping[str, Any]]) -> str:
+    """Return what a run left behind, as its conditions say; nothing if they don't say that anything is."""
+    for one in conditions:
+        if (one.get("type"), one.get("status")) in {("StuckOnCleanup", "True"), ("CleanedUp", "False")}:
+            return str(one.get("message") or one.get("reason") or "something")
+    return ""
+
+
+def created(tree: Mapping[str, Any]) -> datetime:
+    """Return when an object was made."""
+    return when(tree["metadata"].get("creationTimestamp")) or datetime.now(UTC)
+
+
+def when(text: object) -> datetime | None:
+    """Read a time as the API writes it; None for anything else."""
+    try:
+        read = datetime.fromisoformat(str(text))
+    except ValueError:
+        return None
+    return read if read.tzinfo else read.replace(tzinfo=UTC)
