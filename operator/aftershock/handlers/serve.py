@@ -63,7 +63,7 @@ async def _serve(api: Api, asked: Asked, say: Say) -> None:
     say("ending; runs that go on are left alone")
     for task in (working, watching):
         task.cancel()
-    await asyncio.wait([working, watching], timeout=5)
+    await asyncio.wait([working, watching], timeout=1)
     os._exit(0)  # threads may be waiting for an API that is away; executors are processes of their own
 
 
