@@ -106,7 +106,7 @@ def _plug(node: Node) -> None:
         ["ip", "link", "set", f"{outside}-in", "name", "eth0"],
         ["ip", "addr", "add", f"{address(node.number)}/{ground.NODES.prefixlen}", "dev", "eth0"],
         ["ip", "link", "set", "eth0", "up"],
-        ["ip", "route", "add", "default", "via", ground.HOST],
+        ["ip", "route", "add", ground.SERVICES, "dev", "eth0"],  # and nothing that leads out of the cluster
     ):
         programs.run([*enter, *line])
 
