@@ -140,8 +140,8 @@ def test_writes_are_never_sent_twice() -> None:
 class Bench:
     """Reads back in this process, so that patience can be short."""
 
-    def __init__(self, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        for name, milliseconds in (("PATIENCE", 600), ("LAG", 50), ("AGAIN", 20), ("ATTEMPT", 200)):
+    def __init__(self, url: str, monkeypatch: pytest.MonkeyPatch, patience: int = 600) -> None:
+        for name, milliseconds in (("PATIENCE", patience), ("LAG", 50), ("AGAIN", 20), ("ATTEMPT", 200)):
             monkeypatch.setattr(readback, name, milliseconds * 1_000_000)
         self.loop = Loop(time.monotonic_ns())
         self.found: list[Absent | str] = []
@@ -193,6 +193,7 @@ def test_an_oracle_that_comes_back_in_time_is_believed(read: str, monkeypatch: p
         return (response(503), None, HANG)[len(asked) % 3] if len(asked) < 6 else notes(each)
 
     with serving(answer) as server:
-        found = Bench(f"{server.url}{read}", monkeypatch).look({f"{TOKEN}-{n}" for n in range(41)})
+        bench = Bench(f"{server.url}{read}", monkeypatch, patience=30_000)
+        found = bench.look({f"{TOKEN}-{n}" for n in range(41)})
     assert isinstance(found, Absent)
     assert found.ids == {f"{TOKEN}-40"}

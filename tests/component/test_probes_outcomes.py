@@ -75,9 +75,9 @@ def test_listening_without_accepting() -> None:
 def test_hang_of_everything_keeps_the_rate() -> None:
     with serving(lambda _: HANG) as server:
         measured = measure(order([http("a", server.url, every=0.002, timeout=1.0)]), 1.5)
-        whole = [each for each in measured.slices() if each.n in range(2, 13)]
-        assert [each.planned for each in whole] == [50] * 11
-        assert [each.bad for each in whole] == [{"timeout": 50}] * 11
+        _, *whole = [each for each in measured.slices() if each.planned]  # the schedule began somewhere in the first
+        assert [each.planned for each in whole[:10]] == [50] * 10
+        assert [each.bad for each in whole[:10]] == [{"timeout": 50}] * 10
         assert server.accepted == len(server.asked) == measured.total()[0], (
             "each hanging request has its own connection"
         )
