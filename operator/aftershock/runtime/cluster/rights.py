@@ -66,7 +66,12 @@ OPERATOR = (
     Right("operator", RUNS, ("patch",), "to say what a run waits for, and end one that can't start", sub="status"),
     Right("operator", STACKS, READ, "to start what waited for its Stack"),
     Right("operator", SECRETS, ("get",), "to tell whether the Secrets that a Stack names are there"),
-    Right("operator", JOBS, ("get", "create"), "to launch executors, and see whether they live"),
+    Right(
+        "operator",
+        JOBS,
+        ("get", "create", "delete"),
+        "to launch executors, see whether they live, make room for another",
+    ),
     Right("operator", LEASES, ("get", "create", "delete"), "to let one run at a time hold a Stack"),
     Right("operator", EVENTS, ("create",), "to say what it did"),
     Right("operator", ERAS, READ, "to start what waited for its Era", scope="cluster"),
