@@ -1,27 +1,38 @@
 """The Kubernetes API, through pykube-ng, and the only importer of it: plain trees in and out, every call with a deadline.
 
-Synchronous, as pykube-ng is: asynchronous callers use `threads.within`. Nothing is retried here, and nothing decided:
-each state of the world that a caller may have to tell apart is an error of its own.
+Synchronous, as pykube-ng is: asynchronous callers use `threads.within`. Nothing is retried here, and nothing decided: each
+state of the world that a caller may have to tell apart is an error of its own. pykube-ng is loaded when it is first used.
 """
 
 import os
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-import pykube
-import requests
-import urllib3
-from pykube.exceptions import KubernetesError
-from urllib3.exceptions import InsecureRequestWarning
-
+from aftershock.adapters.lazily import lazily
 from aftershock.errors import AftershockError, InputError, TargetError
+
+if TYPE_CHECKING:
+    import pykube
+    import requests
+    import urllib3
+else:
+    pykube, requests, urllib3 = lazily("pykube"), lazily("requests"), lazily("urllib3")
 
 Tree = dict[str, Any]
 TIMEOUT = 5.0
 """Seconds that one call may take."""
+
+Patience = float | tuple[float, float]
+"""Seconds for a call; or those for connecting, and those for the answer."""
+
+HURRIED = (0.7, 2.0)
+"""For calls that come again soon: so short that who looks each second sees an API server within two of its answering."""
 
 MERGE = "application/merge-patch+json"
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
@@ -77,18 +88,19 @@ DEPLOYMENTS = Resource("apps/v1", "deployments")
 STATEFUL_SETS = Resource("apps/v1", "statefulsets")
 LEASES = Resource("coordination.k8s.io/v1", "leases")
 REVIEWS = Resource("authorization.k8s.io/v1", "selfsubjectaccessreviews", namespaced=False)
+AUTOSCALERS = Resource("autoscaling/v2", "horizontalpodautoscalers")
 NETWORK_POLICIES = Resource("networking.k8s.io/v1", "networkpolicies")
 
 
 class Api:
     """One API server, as one user. Threads may share it: each has connections of its own."""
 
-    def __init__(self, config: pykube.KubeConfig, timeout: float = TIMEOUT) -> None:
+    def __init__(self, config: "pykube.KubeConfig", timeout: Patience = TIMEOUT) -> None:
         self._config, self._timeout = config, timeout
         self._local = threading.local()
 
     @classmethod
-    def connect(cls, kubeconfig: Path | None = None, context: str | None = None, timeout: float = TIMEOUT) -> Self:
+    def connect(cls, kubeconfig: Path | None = None, context: str | None = None, timeout: Patience = TIMEOUT) -> Self:
         """Read how to reach the cluster: the file, $KUBECONFIG, the pod's service account, or ~/.kube/config, in this order.
 
         InputError where there is none that can be read. Nothing is sent yet.
@@ -99,8 +111,8 @@ class Api:
                 config.set_current_context(context)
             str(config.cluster["server"])
             if config.cluster.get("insecure-skip-tls-verify"):
-                urllib3.disable_warnings(InsecureRequestWarning)  # whoever wrote that need not be told with every call
-        except (OSError, KeyError, ValueError, TypeError, KubernetesError) as error:
+                urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)  # who wrote that needn't be told each time
+        except (OSError, KeyError, ValueError, TypeError, pykube.exceptions.KubernetesError) as error:
             where = kubeconfig or os.environ.get("KUBECONFIG") or "~/.kube/config"
             raise InputError(
                 f"can't tell from {where} how to reach a cluster: {error}",
@@ -198,6 +210,28 @@ class Api:
         }
         return bool(self.create(REVIEWS, tree)["status"]["allowed"])
 
+    def now(self) -> float:
+        """Return the API server's clock, seconds since the epoch. It tells whole seconds; ours fills in the rest."""
+        client = self._client()
+        try:
+            answer = client.session.get(f"{client.url}/version", timeout=self._timeout)
+        except requests.RequestException as error:
+            raise self._away(error) from None
+        if answer.status_code >= 500 or answer.status_code == 429:
+            raise _error(answer, "GET /version")
+        try:
+            told = parsedate_to_datetime(answer.headers["Date"]).timestamp()
+        except (KeyError, TypeError, ValueError):
+            raise TargetError(
+                f"what answers at {self.server} tells no time", "see whether KUBECONFIG leads to an API server"
+            ) from None
+        return min(max(time.time(), told), told + 1)
+
+    def _away(self, error: "requests.RequestException") -> ApiAwayError:
+        return ApiAwayError(
+            f"the API server {self.server} can't be reached: {_reason(error)}", "see whether it runs; KUBECONFIG"
+        )
+
     def call(
         self,
         method: str,
@@ -218,21 +252,33 @@ class Api:
                 method, url=url, version=resource.group_version, json=json, params=params, headers=headers, **within
             )
         except requests.RequestException as error:
-            raise ApiAwayError(
-                f"the API server {self.server} can't be reached: {_reason(error)}", "see whether it runs; KUBECONFIG"
-            ) from None
+            raise self._away(error) from None
         if answer.ok:
             return dict(answer.json())
         raise _error(answer, what)
 
-    def _client(self) -> pykube.HTTPClient:
+    def _client(self) -> "pykube.HTTPClient":
         client = getattr(self._local, "client", None)
         if client is None:
             client = self._local.client = pykube.HTTPClient(self._config, timeout=self._timeout)
         return client
 
 
-def _config(kubeconfig: Path | None) -> pykube.KubeConfig:
+ANEW = 600.0
+"""Seconds after which credentials are read again: a pod's token is replaced while it runs."""
+
+
+def shared(timeout: Patience = TIMEOUT) -> Api:
+    """Return the Api of this process's surroundings, the same for all who ask, for as long as its credentials are good."""
+    return _shared(os.environ.get("KUBECONFIG", ""), int(time.monotonic() // ANEW), timeout)
+
+
+@lru_cache(maxsize=4)
+def _shared(_kubeconfig: str, _when: int, timeout: Patience) -> Api:
+    return Api.connect(timeout=timeout)
+
+
+def _config(kubeconfig: Path | None) -> "pykube.KubeConfig":
     if kubeconfig is not None:
         return pykube.KubeConfig.from_file(kubeconfig)
     if os.environ.get("KUBECONFIG"):
@@ -242,13 +288,13 @@ def _config(kubeconfig: Path | None) -> pykube.KubeConfig:
     return pykube.KubeConfig.from_file(Path.home() / ".kube" / "config")
 
 
-def _reason(error: requests.RequestException) -> str:
+def _reason(error: "requests.RequestException") -> str:
     """Say in a few words what requests wraps three times."""
     cause: object = error.args[0] if error.args else error
     return str(getattr(cause, "reason", cause))[:200]
 
 
-def _error(answer: requests.Response, what: str) -> AftershockError:
+def _error(answer: "requests.Response", what: str) -> AftershockError:
     said = _message(answer)
     match answer.status_code:
         case 404:
@@ -263,7 +309,7 @@ def _error(answer: requests.Response, what: str) -> AftershockError:
             return ApiAwayError(f"{what}: the API server answered {code}: {said}", "try again in a moment")
 
 
-def _message(answer: requests.Response) -> str:
+def _message(answer: "requests.Response") -> str:
     try:
         return str(answer.json().get("message") or answer.reason)
     except (ValueError, AttributeError):

@@ -1,73 +1,28 @@
 """The places that a stack names, where a fault of ours can be: what lies there, and how it is taken away.
 
-A place is a Toxiproxy, a database, or the stack's own folder. Each tells what bears our name by its own clock; each is
-asked and healed by itself, with a deadline, so that one that is dead holds up no other.
+A place is a Toxiproxy, a database, the Kubernetes API, or the stack's own folder. Each tells what bears our name by its own
+clock; each is asked and healed by itself, with a deadline, so that one that is dead holds up no other.
 """
 
 import asyncio
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
 from aftershock.adapters import lastseen, postgres, records, secrets, supervisor
 from aftershock.adapters.postgres import Login, SlotsTakenError
 from aftershock.adapters.threads import within
 from aftershock.adapters.toxiproxy import Proxy, Server, Toxic
 from aftershock.core.lease import Lease, parse
-from aftershock.errors import AftershockError, TargetError, WedgedError
-from aftershock.faults import created, link_down
+from aftershock.errors import TargetError
+from aftershock.faults import created, link_down, region_loss
 from aftershock.faults.process import PATIENCE, heal_record
 from aftershock.model.stack import Database, Stack, SupervisorControl, ToxiproxyServer
-
-LOOK = 4.0
-"""Seconds that one place may take to be looked at."""
-
-HEAL = 20.0
-"""Seconds that it may take to be healed, the restart of a wedged part included."""
+from aftershock.runtime.kubernetes_place import KubernetesPlace, in_cluster
+from aftershock.runtime.place import HEAL, LOOK, Looked, Place, Trace, undo_all
 
 RESTARTED = 8.0
 """Seconds that a restarted Toxiproxy may take to answer again."""
-
-
-@dataclass(frozen=True)
-class Trace:
-    """Something that bears our name: `what` it is, for a person; `undo` takes it away (in a thread; twice is once)."""
-
-    lease: Lease
-    what: str
-    undo: Callable[[], None] | None = field(compare=False, default=None)
-
-    def __str__(self) -> str:
-        return self.what
-
-
-@dataclass(frozen=True)
-class Looked:
-    """What bears our name at a place, and the place's clock (seconds since the epoch). `odd`: what can't be told."""
-
-    now: float
-    traces: list[Trace]
-    odd: list[str] = field(default_factory=list)
-
-
-class Place(Protocol):
-    """Where a fault of ours can be."""
-
-    name: str
-
-    async def look(self) -> Looked:
-        """Return what bears our name here. TargetError if the place can't be asked."""
-
-    async def heal(self, traces: list[Trace]) -> list[str]:
-        """Take these away; return what was done, a line each. TargetError if something could not be."""
-
-    async def repair(self, due: Callable[[Lease, float], bool]) -> list[str]:
-        """Do what can be done about a place that is wedged; return what was done. TargetError: StuckOnCleanup."""
-
-    def close(self) -> None:
-        """Let go of connections."""
 
 
 def places(stack: Stack, folder: Path) -> Iterator[Place]:
@@ -76,6 +31,8 @@ def places(stack: Stack, folder: Path) -> Iterator[Place]:
         yield ToxiproxyPlace(each, folder)
     for database in stack.spec.databases:
         yield DatabasePlace(database, folder)
+    if in_cluster(stack):
+        yield KubernetesPlace(stack)
     yield FolderPlace(folder)
 
 
@@ -118,7 +75,7 @@ class ToxiproxyPlace:
                 yield Trace(lease, what, lambda name=proxy.name: self.server.delete(name))  # type: ignore[misc]
 
     def _toxic(self, lease: Lease, proxy: Proxy, toxic: Toxic) -> Trace:
-        if lease.fault == link_down.NAME:
+        if lease.fault in {link_down.NAME, region_loss.NAME}:
             what = f"the disabled proxy {proxy.name} of {self.name} ({toxic.name})"
             return Trace(lease, what, lambda: link_down.revive(self.server, proxy.name, toxic.name))
         what = f"the toxic {toxic.name} of the proxy {proxy.name} of {self.name}"
@@ -266,20 +223,3 @@ class FolderPlace:
 
     def _trace(self, lease: Lease, path: Path) -> Trace:
         return Trace(lease, f"{lease.fault} on record in {path}", lambda: heal_record(self.folder, lease.name))
-
-
-def undo_all(traces: list[Trace]) -> list[str]:
-    """Undo one after the other; one that fails doesn't keep the others, and is raised in the end."""
-    done, failed = [], list[AftershockError]()
-    for trace in traces:
-        try:
-            if trace.undo is not None:
-                trace.undo()
-            done.append(trace.what)
-        except WedgedError:
-            raise
-        except AftershockError as error:
-            failed.append(error)
-    if failed:
-        raise failed[0]
-    return done

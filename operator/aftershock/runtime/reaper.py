@@ -15,7 +15,9 @@ from aftershock.core.lease import Lease
 from aftershock.errors import AftershockError, InputError, WedgedError
 from aftershock.model.load import load
 from aftershock.model.stack import Stack
-from aftershock.runtime.places import DatabasePlace, Looked, Place, places
+from aftershock.runtime.kubernetes_place import KubernetesPlace
+from aftershock.runtime.place import Looked, Place
+from aftershock.runtime.places import DatabasePlace, places
 from aftershock.runtime.telling import Teller
 
 Scope = Literal["expired", "all"]
@@ -24,8 +26,8 @@ Looking = Callable[[str, str, "Sweep"], object]
 EVERY = 0.25
 """Seconds between two looks at a place that answers at once."""
 
-DATABASE_EVERY = 1.0
-"""Seconds between two looks at a database: each costs it a login, and it ends our sessions by itself."""
+COSTLY_EVERY = 1.0
+"""Seconds between two looks at a database (each costs it a login, and it ends our sessions by itself) or at an API server."""
 
 
 @dataclass
@@ -236,8 +238,8 @@ class _Watcher:
             self._tell.say(f"{stack}: {line}")
         for line in [*done.left, *done.unreachable]:
             self._tell.amiss(f"{stack}: {'StuckOnCleanup: ' if line in done.stuck else ''}{line}")
-        if isinstance(place, DatabasePlace):
-            await asyncio.sleep(max(0.0, DATABASE_EVERY - self._every))
+        if isinstance(place, DatabasePlace | KubernetesPlace):
+            await asyncio.sleep(max(0.0, COSTLY_EVERY - self._every))
 
     async def _hook(self, hook: Callable[[Stack, Path], Awaitable[object]], stack: Stack, file: Path) -> None:
         try:

@@ -1,0 +1,151 @@
+"""The Kubernetes API as a place: workloads held down, tainted nodes and policies that bear our lease, by the API's own clock.
+
+What lies in a namespace is read once for all of its stacks that are looked at in the same moment.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from threading import Lock
+
+from aftershock.adapters import kubernetes as k8s
+from aftershock.adapters.kubernetes import Api, Resource
+from aftershock.adapters.threads import within
+from aftershock.core.lease import Lease, parse
+from aftershock.errors import AftershockError, TargetError
+from aftershock.faults import cordon, workload_hold_down
+from aftershock.faults.cluster import HELD, STACK, Ground, Tree, ground_of, uid_of
+from aftershock.model.stack import Stack
+from aftershock.runtime.place import HEAL, LOOK, Looked, Trace, undo_all
+
+QUEUE = 3.0
+"""Seconds to wait for another thread that reads."""
+
+FRESH = 0.3
+"""Seconds for which what was read of a namespace is good for its other stacks too."""
+
+
+def in_cluster(stack: Stack) -> bool:
+    """Tell whether anything that the stack names could be held through the Kubernetes API."""
+    return _has_pods(stack) or _has_nodes(stack)
+
+
+def _has_pods(stack: Stack) -> bool:
+    return any(workload.selector for workload in stack.spec.workloads)
+
+
+def _has_nodes(stack: Stack) -> bool:
+    return bool(stack.spec.nodes) or any(region.nodes for region in stack.spec.regions)
+
+
+class KubernetesPlace:
+    """What is held through the API for one stack."""
+
+    name = "the Kubernetes API"
+
+    def __init__(self, stack: Stack) -> None:
+        self._stack = stack
+
+    async def look(self) -> Looked:
+        """Read everything that bears our label, and the API server's clock."""
+        return await within(LOOK, self._look)
+
+    async def heal(self, traces: list[Trace]) -> list[str]:
+        """Undo each by what it says of itself."""
+        done = await within(HEAL, undo_all, traces)
+        _forget()
+        return done
+
+    async def repair(self, due: Callable[[Lease, float], bool]) -> list[str]:
+        """Nothing of ours wedges an API server."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Nothing is kept open."""
+
+    def _look(self) -> Looked:
+        ground = ground_of(self._stack, hurried=True)
+        snapshot = _read(ground, nodes=_has_nodes(self._stack))
+        looked = Looked(snapshot.now, [])
+        for resource, tree in snapshot.held:
+            if _whose(tree) in {"", ground.whose}:
+                self._add(looked, ground, resource, tree)
+        return looked
+
+    def _add(self, looked: Looked, ground: Ground, resource: Resource, tree: Tree) -> None:
+        name = tree["metadata"]["name"]
+        said = (cordon.lease_at(tree) if resource == k8s.NODES else workload_hold_down.lease_on(tree)) or ""
+        if lease := parse(said):
+            what = f"{resource.plural} {name} in the Kubernetes API ({lease.name})"
+            looked.traces.append(Trace(lease, what, partial(_undo, ground, resource, tree, lease)))
+        else:
+            looked.odd.append(
+                f"{resource.plural} {name} has the label {HELD}, but {said!r} is no lease: see who wrote it"
+            )
+
+
+def _whose(tree: Tree) -> str:
+    """Return the stack that an object says it is held for; empty where it doesn't say: then it is everybody's affair."""
+    return str((tree["metadata"].get("annotations") or {}).get(STACK) or "")
+
+
+def _undo(ground: Ground, resource: Resource, tree: Tree, lease: Lease) -> None:
+    name = tree["metadata"]["name"]
+    if resource == k8s.NODES:
+        cordon.untaint(ground.api, name, lease.name)
+    elif resource == k8s.NETWORK_POLICIES:
+        ground.api.delete(resource, name, ground.namespace, uid=uid_of(tree))
+    else:
+        workload_hold_down.restore(ground.api, resource, ground.namespace, name, lease.name)
+
+
+@dataclass(frozen=True)
+class _Snapshot:
+    """What bore our label, or why that can't be told; and when: on the API server's clock, and on our monotonic one."""
+
+    now: float
+    at: float
+    held: list[tuple[Resource, Tree]]
+    failure: AftershockError | None = None
+
+
+_snapshots: dict[tuple[Api, str, bool], _Snapshot] = {}
+_reading = Lock()
+
+
+def _read(ground: Ground, *, nodes: bool) -> _Snapshot:
+    """Read it, unless somebody just has. An API server that hangs is waited for by one thread, and soon given up by all."""
+    key = (ground.api, ground.namespace, nodes)
+    if not _reading.acquire(timeout=QUEUE):
+        raise TargetError("the Kubernetes API lets everybody wait", "see whether it answers: kubectl get --raw /readyz")
+    try:
+        known = _snapshots.get(key)
+        if known is None or time.monotonic() - known.at > FRESH:
+            known = _snapshots[key] = _taken(ground, nodes=nodes)
+    finally:
+        _reading.release()
+    if known.failure is not None:
+        raise known.failure
+    return known
+
+
+def _taken(ground: Ground, *, nodes: bool) -> _Snapshot:
+    try:
+        now = ground.api.now()
+        return _Snapshot(now, time.monotonic(), list(_held(ground, nodes=nodes)))
+    except AftershockError as error:
+        return _Snapshot(0.0, time.monotonic(), [], error)
+
+
+def _forget() -> None:
+    _snapshots.clear()
+
+
+def _held(ground: Ground, *, nodes: bool) -> Iterator[tuple[Resource, Tree]]:
+    for resource in (*workload_hold_down.scalable(), k8s.NETWORK_POLICIES):
+        for tree in ground.api.list(resource, ground.namespace, labels=HELD):
+            yield resource, tree
+    if nodes:
+        for tree in ground.api.list(k8s.NODES, labels=HELD):
+            yield k8s.NODES, tree
