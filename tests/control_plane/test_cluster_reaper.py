@@ -26,11 +26,10 @@ from aftershock.runtime.cluster.lost import Coroner
 from aftershock.runtime.folders import RunFolder
 from aftershock.stacks.control_plane import ControlPlane
 from component.conftest import toxiproxy, toxiproxy_url  # noqa: F401 - fixtures
-from control_plane.conftest import crds, install_crds, new_namespace, outage, until
+from control_plane.conftest import install_crds, new_namespace, outage, until
 from journals import demo
 
 ROOT = Path(__file__).parents[2]
-pytestmark = pytest.mark.skipif(not crds(), reason="the chart has no CRDs yet")
 RUN = "k3f9a2x1"
 
 
@@ -79,7 +78,7 @@ class Reaper:
         self.start()
 
     def start(self) -> None:
-        line = [sys.executable, "-m", "aftershock", "reap", "--watch", "--cluster", "--launcher", "child"]
+        line = [sys.executable, "-m", "aftershock", "reap", "--watch", "--cluster"]
         line += ["--health-port", "0", "--metrics-port", "0"]
         with self._said.open("a") as said:
             self.process = subprocess.Popen(line, env=self._environment, stdout=said, stderr=said)

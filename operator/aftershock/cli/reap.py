@@ -15,19 +15,11 @@ import click
 @click.option(
     "--namespace", "-n", "namespaces", multiple=True, help="With --cluster: only these (default: all that are visible)."
 )
-@click.option(
-    "--launcher",
-    type=click.Choice(["child", "job"]),
-    default="job",
-    show_default=True,
-    help="With --cluster: what the operator carries runs out with.",
-)
 @click.option("--metrics-port", type=int, metavar="PORT", help="With --cluster: serve metrics for Prometheus there.")
 @click.option("--health-port", type=int, metavar="PORT", help="With --cluster: answer /healthz there.")
 def command(
     stacks: tuple[str, ...],
     namespaces: tuple[str, ...],
-    launcher: str,
     metrics_port: int | None,
     health_port: int | None,
     *,
@@ -48,5 +40,5 @@ def command(
     if cluster:
         from aftershock.runtime.cluster import reaping as in_cluster
 
-        return in_cluster.command(in_cluster.Asked(namespaces, launcher, metrics_port, health_port), click.echo)
+        return in_cluster.command(in_cluster.Asked(namespaces, metrics_port, health_port), click.echo)
     return reaping.watch(stacks, click.echo) if watch else reaping.once(stacks, click.echo)

@@ -1,5 +1,9 @@
-"""Does a run's executor live? Two answers, for the two things that an executor can be."""
+"""Does a run's executor live? It says what it is in `status.executor`: a pod, or a process as `host/id`.
 
+What can't be told from here counts as living: a run is never ended on a guess.
+"""
+
+import socket
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,22 +14,22 @@ from aftershock.runtime.folders import RunFolder
 OVER = ("Succeeded", "Failed")
 
 
-class ByLock:
-    """Executors that are processes of this machine: each holds a lock on its run's folder."""
-
-    def alive(self, run: Mapping[str, Any]) -> bool:
-        """Ask the kernel whether the lock is held."""
-        meta = run["metadata"]
-        return RunFolder(objects.run_folder(meta["name"], objects.token(meta["uid"]))).alive()
-
-
-class ByPod:
-    """Executors that are pods; `status.executor` names theirs."""
+class Executors:
+    """Executors wherever they are."""
 
     def __init__(self, api: Api) -> None:
         self._api = api
 
     def alive(self, run: Mapping[str, Any]) -> bool:
-        """Ask the API for the pod. One that is gone or has ended carries out nothing any more."""
-        pod = self._api.find(PODS, run["status"]["executor"], run["metadata"]["namespace"])
+        """Ask the kernel for the lock that a process of this machine holds, or the API for the pod."""
+        name = str(run["status"]["executor"])
+        host, process, _ = name.partition("/")
+        if process:
+            return host != socket.gethostname() or _folder(run).alive()
+        pod = self._api.find(PODS, name, run["metadata"]["namespace"])
         return pod is not None and (pod.get("status") or {}).get("phase") not in OVER
+
+
+def _folder(run: Mapping[str, Any]) -> RunFolder:
+    meta = run["metadata"]
+    return RunFolder(objects.run_folder(meta["name"], objects.token(meta["uid"])))

@@ -37,6 +37,11 @@ def folder_of(namespace: str, stack: str) -> Path:
     return home.state() / "places" / namespace / stack
 
 
+def executing() -> Path:
+    """Return where the executors of this machine have the Stacks that they work from, by the names of their runs' folders."""
+    return home.state() / "execute"
+
+
 class Kept:
     """The list, and what of it is up to date. `namespaces`: where Stacks are looked for; empty for everywhere."""
 
@@ -45,8 +50,11 @@ class Kept:
         self._written: dict[Path, tuple[str, float]] = {}
 
     def files(self) -> list[Path]:
-        """Return the file of every Stack that is kept."""
-        return sorted((home.state() / "places").glob(f"*/*/{FILE}"))
+        """Return the file of every Stack that is kept, and those that executors of this machine work from.
+
+        A fault of processes is on record beside the file of the executor that holds it.
+        """
+        return sorted([*(home.state() / "places").glob(f"*/*/{FILE}"), *executing().glob(f"*/{FILE}")])
 
     async def refresh(self) -> None:
         """Take in what the API has now. ApiAwayError and the like leave everything as it was."""

@@ -5,9 +5,11 @@ to be found without its executor again and again, with no failure of the API in 
 """
 
 import os
+import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from aftershock.adapters import store
@@ -44,10 +46,13 @@ class Alive(Protocol):
 
 @dataclass(frozen=True)
 class Found:
-    """What was found at a run's targets: `amiss` needs somebody's hands, `waiting` ends with its lease."""
+    """What was found at a run's targets: `amiss` needs somebody's hands, `waiting` ends with its lease. `known`: where the
+    Stack could be read that says where they are.
+    """
 
     amiss: list[str] = field(default_factory=list)
     waiting: list[str] = field(default_factory=list)
+    known: list[str] = field(default_factory=list)
 
 
 class Coroner:
@@ -115,6 +120,7 @@ class Coroner:
                 return None
             status = _verdict(run, folder)
             await self._finish(run, token, status)
+            shutil.rmtree(kept.executing() / folder.name, ignore_errors=True)
             return f"lost its executor (ExecutorLost); its targets are clean, it ends as {status.verdict}"
         finally:
             if lock >= 0:
@@ -122,17 +128,17 @@ class Coroner:
 
     async def _ask(self, run: Tree, token: str, folder: RunFolder) -> Found:
         """Heal what is past its lease, then ask every place what of the run is there."""
-        place = kept.folder_of(run["metadata"]["namespace"], run["spec"]["stack"])
-        try:
-            stack = reaper.read_stack(place / kept.FILE)
-        except AftershockError:
-            return Found([f"the Stack {run['spec']['stack']} is not there to say where to look: apply it again"])
-        swept = await reaper.sweep(stack, place, run=token)
-        if swept.left or swept.unreachable:
-            return Found([*swept.left, *swept.unreachable])
-        await _remove_links(folder, stack)
-        left = await leftovers.ask(stack, place, token)
-        return Found([], [*left.left, *left.unasked])
+        found = Found()
+        for file in _files(run, folder):
+            try:
+                stack = reaper.read_stack(file)
+            except AftershockError:
+                continue
+            await _heal_and_ask(stack, file.parent, token, folder, found)
+            found.known.append(str(file))
+        if not found.known:
+            found.amiss.append(f"the Stack {run['spec']['stack']} is not there to say where to look: apply it again")
+        return found
 
     async def _stuck(self, run: Tree, amiss: Sequence[str]) -> str | None:
         """Say on the Run what is left; nothing where it says so already."""
@@ -185,6 +191,21 @@ def _conditions(run: Mapping[str, Any]) -> list[Tree]:
 
 def _uid(run: Mapping[str, Any]) -> str:
     return str(run["metadata"]["uid"])
+
+
+def _files(run: Mapping[str, Any], folder: RunFolder) -> list[Path]:
+    """Return where the Stack may stand: in the reaper's list, and where the executor had it."""
+    kept_at = kept.folder_of(run["metadata"]["namespace"], run["spec"]["stack"])
+    return [kept_at / kept.FILE, kept.executing() / folder.name / kept.FILE]
+
+
+async def _heal_and_ask(stack: Stack, place: Path, token: str, folder: RunFolder, found: Found) -> None:
+    swept = await reaper.sweep(stack, place, run=token)
+    found.amiss.extend([*swept.left, *swept.unreachable])
+    if not found.amiss:
+        await _remove_links(folder, stack)
+        left = await leftovers.ask(stack, place, token)
+        found.waiting.extend([*left.left, *left.unasked])
 
 
 async def _remove_links(folder: RunFolder, stack: Stack) -> None:

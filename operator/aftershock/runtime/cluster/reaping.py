@@ -13,7 +13,7 @@ from aftershock.adapters.kubernetes import Api
 from aftershock.errors import AftershockError
 from aftershock.runtime import reaper
 from aftershock.runtime.cluster import health
-from aftershock.runtime.cluster.alive import ByLock, ByPod
+from aftershock.runtime.cluster.alive import Executors
 from aftershock.runtime.cluster.kept import Kept
 from aftershock.runtime.cluster.lost import Alive, Coroner
 from aftershock.runtime.cluster.rights import Rights
@@ -39,7 +39,6 @@ class Asked:
     """What the command line asks for. No namespaces: all that are visible. No port: nothing is served there."""
 
     namespaces: Sequence[str]
-    launcher: str
     metrics_port: int | None = None
     health_port: int | None = None
 
@@ -47,12 +46,11 @@ class Asked:
 def command(asked: Asked, say: Say) -> int:
     """Go on until ended by a signal."""
     api = Api.connect()
-    alive: Alive = ByLock() if asked.launcher == "child" else ByPod(api)
     looked = _counted(asked.metrics_port) if asked.metrics_port is not None else None
     pulse = Pulse()
     if asked.health_port is not None:
         health.serve(asked.health_port, pulse.amiss)
-    asyncio.run(watch(api, alive, asked.namespaces, say, looked=looked, pulse=pulse))
+    asyncio.run(watch(api, Executors(api), asked.namespaces, say, looked=looked, pulse=pulse))
     return 0
 
 
