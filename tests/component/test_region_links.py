@@ -29,10 +29,7 @@ def regions(toxiproxy: Server, pages: int) -> Stack:
     nowhere = Secret(env="NOT_SET")
     return stack(
         toxiproxies=[ToxiproxyServer(name="main", url=toxiproxy.url)],
-        databases=[
-            Database(name="primary", dsn=Secret(env="NO"), region="us-west"),
-            Database(name="far", dsn=Secret(env="NO")),
-        ],
+        databases=[Database(name="primary", dsn=nowhere, region="us-west"), Database(name="far", dsn=nowhere)],
         workloads=[Workload(name="app"), Workload(name="edge", region="us-west")],
         links=[link("in", "app", "primary"), link("out", "edge", "far"), link("aside", "app", "far")],
     )

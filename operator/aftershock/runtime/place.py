@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from aftershock.core.lease import Lease
-from aftershock.errors import AftershockError, WedgedError
+from aftershock.errors import AftershockError, TargetError, WedgedError
 
 LOOK = 4.0
 """Seconds that one place may take to be looked at."""
@@ -54,7 +54,7 @@ class Place(Protocol):
 
 
 def undo_all(traces: list[Trace]) -> list[str]:
-    """Undo one after the other; one that fails doesn't keep the others, and is raised in the end."""
+    """Undo one after the other; those that fail don't keep the others, and are raised in the end."""
     done, failed = [], list[AftershockError]()
     for trace in traces:
         try:
@@ -65,6 +65,8 @@ def undo_all(traces: list[Trace]) -> list[str]:
             raise
         except AftershockError as error:
             failed.append(error)
-    if failed:
+    if len(failed) == 1:
         raise failed[0]
+    if failed:
+        raise TargetError("; ".join(one.problem for one in failed), "; ".join({one.advice: None for one in failed}))
     return done

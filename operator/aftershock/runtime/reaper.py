@@ -78,12 +78,12 @@ async def heal(place: Place, due: Due) -> Sweep:
         looked = await place.look()
         for trace in looked.traces:
             (swept.due if due(trace.lease, looked.now) else swept.held).append(trace.lease.of(""))
+        swept.left = list(looked.odd)
         swept.healed = await _heal(place, looked, due)
-        swept.left = looked.odd
     except WedgedError as wedged:
         swept.add(await _repair(place, wedged, due))
     except HealingError as error:
-        swept.left = [str(error)]
+        swept.left.append(str(error))
     except AftershockError as error:
         swept.unreachable = [_line(place, error)]
     return swept
