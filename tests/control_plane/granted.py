@@ -58,7 +58,9 @@ def granting(plane: ControlPlane, api: k8s.Api) -> Iterator[Callable[..., Bound]
         def bind(part: Part, without: One | None = None) -> Bound:
             name = f"aftershock-{part}-{secrets.token_hex(3)}"
             user = Bound(api_of(plane, token=account_token(api, name, namespace)), api, namespace)
-            kept = [one for one in EACH if one.right.part == part and one != without]
+            kept = [
+                one for one in EACH if one.right.part == part and (without is None or one.missing != without.missing)
+            ]
             for everywhere in (False, True):
                 rules = [_rule(one) for one in kept if (one.right.scope != "namespace") == everywhere]
                 role = f"{name}-{'cluster' if everywhere else 'namespace'}"

@@ -179,16 +179,14 @@ def lease_on(tree: Tree) -> str:
 
 
 def autoscalers(ground: Ground, held: list[Tree]) -> list[str]:
-    """Return the autoscalers of these objects by name. Nobody needs the right to see them: then they are not named."""
+    """Return which autoscalers of these objects there are, in words; or that this can't be told."""
     names = {tree["metadata"]["name"] for tree in held}
-    with suppress(k8s.ForbiddenError, k8s.MissingError):
+    try:
         found = ground.api.list(k8s.AUTOSCALERS, ground.namespace)
-        return [
-            f"autoscaler {each['metadata']['name']}"
-            for each in found
-            if each["spec"]["scaleTargetRef"].get("name") in names
-        ]
-    return []
+    except (k8s.ForbiddenError, k8s.MissingError) as error:
+        return [f"any autoscaler (that can't be told: {error.problem})"]
+    targets = [(each["metadata"]["name"], each["spec"]["scaleTargetRef"].get("name")) for each in found]
+    return [f"autoscaler {name}" for name, target in targets if target in names]
 
 
 def hold_down(ground: Ground, resource: Resource, name: str, lease: Lease) -> None:

@@ -12,16 +12,21 @@ from typing import Any, Literal
 import yaml
 
 from aftershock.adapters.kubernetes import (
+    AUTOSCALERS,
+    DEPLOYMENTS,
     ERAS,
     EVENTS,
     EXPERIMENTS,
     JOBS,
     LEASES,
+    NETWORK_POLICIES,
+    NODES,
     PODS,
     RUNS,
     SECRETS,
     STACKS,
     Api,
+    STATEFUL_SETS,
     Resource,
 )
 from aftershock.adapters.threads import within
@@ -98,7 +103,23 @@ UNINSTALL = (
         "uninstall", RUNS, ("list", "patch"), "to abort runs, wait until they are clean, and let go of their finalizers"
     ),
 )
-RIGHTS = (*OPERATOR, *REAPER, *EXECUTOR, *UNINSTALL)
+FAULTS = (
+    Right("executor", PODS, ("list", "delete"), "pod-kill; to see whose pods are there"),
+    Right("executor", PODS, ("create",), "node-drain", sub="eviction"),
+    Right("executor", DEPLOYMENTS, ("get", "list", "patch"), "workload-hold-down"),
+    Right("executor", STATEFUL_SETS, ("get", "list", "patch"), "workload-hold-down"),
+    Right("executor", AUTOSCALERS, ("list",), "workload-hold-down: to say which of them rests meanwhile"),
+    Right("executor", NETWORK_POLICIES, ("list", "create", "delete"), "region-loss by network-policy"),
+    Right("executor", NODES, ("get", "list", "patch"), "node-drain, evacuation of a region", scope="regionFaults"),
+    Right("executor", PODS, ("list",), "to see that nobody else is on a node", scope="regionFaults"),
+    Right("reaper", DEPLOYMENTS, ("get", "list", "patch"), "to bring back what is held down"),
+    Right("reaper", STATEFUL_SETS, ("get", "list", "patch"), "to bring back what is held down"),
+    Right("reaper", NETWORK_POLICIES, ("list", "delete"), "to end what cuts a region off"),
+    Right("reaper", NODES, ("get", "list", "patch"), "to let pods on nodes again", scope="regionFaults"),
+)
+"""What faults through the Kubernetes API need, and who heals them."""
+
+RIGHTS = (*OPERATOR, *REAPER, *EXECUTOR, *FAULTS, *UNINSTALL)
 
 
 def rules(part: Part, scope: Scope) -> list[dict[str, list[str]]]:
