@@ -43,6 +43,14 @@ def wanted(name: str, tree: dict[str, Any]) -> Any:
         ("process-kill", {"every": "10ms"}, "every"),
         ("traffic-spike", {"factor": 1}, "factor"),
         ("link-down", {"direction": "both"}, "unknown field"),
+        ("pod-kill", {"count": 0}, "count: 1 or more"),
+        ("pod-kill", {"percent": "0%"}, "percent: more than"),
+        ("pod-kill", {"percent": "101%"}, "not a percentage"),
+        ("pod-kill", {"count": 1, "percent": "50%"}, "percent: leave it out"),
+        ("workload-hold-down", {"replicas": 0}, "unknown field"),
+        ("node-drain", {"force": True}, "unknown field"),
+        ("region-loss", {}, "by"),
+        ("region-loss", {"by": "sharks"}, "sharks"),
     ],
 )
 def test_wrong_parameters_are_refused(name: str, tree: dict[str, Any], says: str) -> None:
@@ -99,7 +107,9 @@ def test_a_bandwidths_load_takes_long_enough_but_not_longer() -> None:
     assert bandwidth.load(line, wanted("bandwidth", {"rate": 1000})) == line.capacity
 
 
-@pytest.mark.parametrize("module", ["adapters.toxiproxy", "core.lease", "faults.created", "faults.link"])
+@pytest.mark.parametrize(
+    "module", ["adapters.toxiproxy", "core.lease", "faults.cluster", "faults.created", "faults.link"]
+)
 def test_documented_examples_are_true(module: str) -> None:
     failed, tried = doctest.testmod(importlib.import_module(f"aftershock.{module}"))
     assert (tried > 0, failed) == (True, 0)

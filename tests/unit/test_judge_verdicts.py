@@ -24,6 +24,7 @@ from aftershock.core.history import (
 from aftershock.core.inputs import eras
 from aftershock.core.judge import decode, encode, judge, judge_all
 from aftershock.core.verdict import Claim, Condition, Judgement, Truth, Verdict
+from aftershock.runtime import conclude
 from journals import Drill, Plan
 from simulator import Meetings, probe
 
@@ -113,6 +114,18 @@ def test_rto_is_printed_and_does_not_bind() -> None:
     assert rto.truth is F
     assert rto.measured.low == pytest.approx(1800, abs=1)
     assert "derived" in rto.statement
+
+
+def test_an_evacuation_leaves_the_rto_unknown_and_says_so() -> None:
+    evacuated = {**journals.EXHAUSTION, "fault": "region-loss", "target": "us-west", "with": {"by": "evacuation"}}
+    for by_what, known in (("evacuation", False), ("links", True)):
+        document = journals.experiment({**evacuated, "with": {"by": by_what}})
+        judgement = by(journals.run(replace(journals.demo_drill(), document=document)), "1m")
+        rto = claim(judgement, "recovery", "rto")
+        assert (rto.truth is not U, rto.measured is not None) == (known, known)
+        assert (conclude.status([judgement], None, "now").rto != "unknown") == known
+        recovered = next(one for one in judgement.conditions if one.type == "Recovered")
+        assert ("skips the detection" not in recovered.message) == known
 
 
 def test_an_objective_that_the_stack_does_not_measure_is_unknown() -> None:

@@ -58,3 +58,29 @@ def test_an_experiment_fits_its_stack_and_says_what_it_is_about(path: Path) -> N
         assert f"{objective.name}: " in said
     for injection in experiment.spec.timeline:
         assert f"{injection.target} (" in said
+
+
+CLUSTER = """
+apiVersion: aftershock.dev/v1alpha1
+kind: Stack
+metadata: {name: meetings-1k, namespace: meetings}
+spec:
+  era: 1k
+  environment: test
+  workloads: [{name: app, selector: {app: meetings}, region: us-west}]
+  regions: [{name: us-west, nodes: {topology.kubernetes.io/region: us-west}}]
+  nodes: [{name: first, node: worker-1.example}]
+"""
+
+
+def test_each_fault_of_a_cluster_has_an_experiment_that_fits_such_a_stack() -> None:
+    (stack,) = load_text(CLUSTER, "stack.yaml", FAULTS).sound()
+    seen = set()
+    for path in sorted((catalog.data() / "experiments" / "kubernetes").glob("*.yaml")):
+        (document,) = load(path, FAULTS).sound()
+        assert isinstance(document.object, Experiment)
+        assert document.name == path.stem
+        assert document.object.spec.hypothesis and path.read_text(encoding="utf-8").startswith("# ")
+        assert check_against(document, stack, FAULTS) == []  # type: ignore[arg-type]
+        seen |= {injection.fault for injection in document.object.spec.timeline}
+    assert seen == {"pod-kill", "workload-hold-down", "node-drain", "region-loss"}

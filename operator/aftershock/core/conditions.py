@@ -102,13 +102,21 @@ def _objectives(status: str, reason: str, message: str) -> Condition:
     return Condition(type="ObjectivesHeld", status=status, reason=reason, message=message)  # type: ignore[arg-type]
 
 
-def recovered(claim: Claim, *, known: bool) -> Condition:
-    """Turn the claim on recovery into a condition. `known`: the record shows that it did not recover."""
+def recovered(claim: Claim, *, known: bool, evacuated: bool = False) -> Condition:
+    """Turn the claim on recovery into a condition. `known`: the record shows that it did not recover.
+
+    `evacuated`: it recovered from something that nobody had to notice first, and the condition says so.
+    """
     if claim.truth is Truth.TRUE:
         status, reason = "True", "Held"
     else:
         status, reason = ("False", "NotRecovered") if known else ("Unknown", "NotKnown")
-    return Condition(type="Recovered", status=status, reason=reason, message=f"{claim.finding}.")  # type: ignore[arg-type]
+    note = (
+        " An evacuation skips the detection of a failure: the recovery time of a real loss is not known."
+        if evacuated
+        else ""
+    )
+    return Condition(type="Recovered", status=status, reason=reason, message=f"{claim.finding}.{note}")  # type: ignore[arg-type]
 
 
 def cleaned_up(case: Case) -> Condition:

@@ -16,7 +16,7 @@ from aftershock.core.held import says, steady_claim
 from aftershock.core.history import History
 from aftershock.core.objectives import Account, account
 from aftershock.core.order import decide
-from aftershock.core.rto import allowed, rto, uptime, uptime_source
+from aftershock.core.rto import allowed, rto, undetected, uptime, uptime_source
 from aftershock.core.verdict import Bracket, Claim, Judgement, Truth
 from aftershock.core.wording import duration, sentence
 from aftershock.model.era import Era, Objective
@@ -63,7 +63,7 @@ def _judge(prepared: Case, era: Era) -> Judgement:
     states = [
         conditions.fault_landed(prepared),
         conditions.objectives_held(claims),
-        conditions.recovered(recovery, known=known),
+        conditions.recovered(recovery, known=known, evacuated=undetected(prepared.inputs.timeline)),
         conditions.cleaned_up(prepared),
     ]
     verdict, because = decide(prepared, claims, states)

@@ -6,6 +6,16 @@ from aftershock.core.case import Case
 from aftershock.core.verdict import Bracket, Claim, Interval, Truth
 from aftershock.core.wording import duration, span
 from aftershock.model.era import Era, Objective
+from aftershock.model.experiment import Injection
+
+EVACUATED = ("region-loss", "evacuation")
+UNDETECTED = "the detection of the failure, which an evacuation skips"
+"""What a record lacks in which a region was evacuated: the outage that it shows is not that of a real loss."""
+
+
+def undetected(timeline: Sequence[Injection]) -> bool:
+    """Tell whether the recovery time stays unknown because a failure never had to be noticed."""
+    return any((one.fault, one.with_.get("by")) == EVACUATED for one in timeline)
 
 
 def first_availability(era: Era) -> Objective | None:
@@ -43,20 +53,21 @@ def rto(case: Case, era: Era, found: Sequence[Bracket | None]) -> list[Claim]:
     if limit is None or mine is None or not case.injects:
         return []
     more = _more(case)
-    took = _took(mine, more)
+    blind = undetected(case.inputs.timeline)
+    took = None if blind else _took(mine, more)
     return [
         Claim(
             kind="recovery",
             name="rto",
             truth=_within(took, limit),
             statement=f"{mine.indicator} is back within {duration(limit)} (RTO, {source})",
-            finding=_finding(mine, took, more),
+            finding=f"That stays unknown: the record lacks {UNDETECTED}" if blind else _finding(mine, took, more),
             indicator=mine.indicator,
             source=source,
             measured=took,
             allowed=limit,
             unit="s",
-            missing=[] if took is not None else ["the end of the outage"],
+            missing=[UNDETECTED] if blind else [] if took is not None else ["the end of the outage"],
             binding=False,
         )
     ]

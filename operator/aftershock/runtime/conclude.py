@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from aftershock.core.rto import UNDETECTED
 from aftershock.core.verdict import Interval, Judgement, Verdict
 from aftershock.model.run import RunCondition, RunStatus
 
@@ -35,6 +36,8 @@ def overall(judgements: Sequence[Judgement]) -> Verdict:
 
 
 def _rto(judgement: Judgement) -> str | None:
+    if any(UNDETECTED in claim.missing for claim in judgement.claims):
+        return "unknown"
     intervals: list[Interval] = [bracket.rto for bracket in judgement.recovery if bracket.rto is not None]
     if not intervals:
         return None

@@ -18,6 +18,7 @@ from aftershock.faults.link import clock as toxiproxy_clock
 from aftershock.model.stack import Stack
 from aftershock.runtime import reaper
 from aftershock.runtime.clock import RunClock
+from aftershock.runtime.kubernetes_place import KubernetesPlace
 
 if TYPE_CHECKING:
     from aftershock.runtime.executor import Inputs
@@ -28,6 +29,11 @@ CLEANUP = 60.0
 PATIENCE = 15.0
 """Seconds that a place may take to answer again: a database that was killed is still recovering."""
 
+API_PATIENCE = 600.0
+"""Seconds that the Kubernetes API may take to answer again, if nothing else is in the way: what is left there, if anything,
+ends within 2 s of its answering, and the verdict is worth the wait.
+"""
+
 AGAIN = 0.5
 
 
@@ -37,6 +43,11 @@ class Left:
 
     left: list[str] = field(default_factory=list)
     unasked: list[str] = field(default_factory=list)
+
+    @property
+    def api_alone(self) -> bool:
+        """Tell whether only the Kubernetes API did not answer."""
+        return not self.left and all(line.startswith(KubernetesPlace.name) for line in self.unasked)
 
 
 async def clear_the_way(inputs: "Inputs", record: Callable[[Any_], None], clock: RunClock) -> None:
@@ -89,10 +100,13 @@ async def clean(inputs: "Inputs", patience: float = PATIENCE) -> Left:
     """Remove what was created for the run, ask every place what is left, heal that, and ask again for so many seconds."""
     with suppress(AftershockError):  # the places below are asked about it too
         await created.remove(inputs.stack, inputs.token)
-    deadline = time.monotonic() + patience
+    begun = time.monotonic()
     while True:
         left = await ask(inputs.stack, inputs.folder, inputs.token)
-        if (left.left == [] and left.unasked == []) or time.monotonic() > deadline:
+        waited = time.monotonic() - begun
+        if (left.left == [] and left.unasked == []) or waited > (
+            API_PATIENCE if patience and left.api_alone else patience
+        ):
             return left
         if left.left:
             await heal(inputs)
