@@ -123,12 +123,24 @@ def new_namespace(api: k8s.Api) -> Iterator[str]:
 def clear(api: k8s.Api, namespace: str) -> None:
     """Remove all custom resources of ours from a namespace, experiments first, whatever finalizers they bear."""
     for resource in (k8s.EXPERIMENTS, k8s.RUNS, k8s.STACKS):
+        until(lambda resource=resource: _served(api, resource))
         try:
             found = api.list(resource, namespace)
         except k8s.MissingError:
             continue  # no such CRD here
         for each in found:
             _remove(api, resource, each["metadata"]["name"], namespace)
+
+
+def _served(api: k8s.Api, resource: k8s.Resource) -> bool:
+    """After a start of the API server our kinds take a moment longer than it does: 429 until then."""
+    try:
+        api.list(resource)
+    except k8s.ApiAwayError:
+        return False
+    except k8s.MissingError:
+        return True
+    return True
 
 
 def _remove(api: k8s.Api, resource: k8s.Resource, name: str, namespace: str) -> None:

@@ -154,7 +154,7 @@ def test_a_reaper_says_what_it_lacks_when_it_starts(bound: Callable[..., Bound])
     said: list[str] = []
 
     async def until_said() -> None:
-        watching = asyncio.create_task(reaping.watch(user.api, ByPod(user.api), [user.namespace], said.append))
+        watching = asyncio.create_task(reaping.watch(user.api, Executors(user.api), [user.namespace], said.append))
         while not any(one.missing in line for line in said):
             await asyncio.sleep(0.02)
         watching.cancel()

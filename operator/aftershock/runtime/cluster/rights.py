@@ -25,8 +25,8 @@ from aftershock.adapters.kubernetes import (
     RUNS,
     SECRETS,
     STACKS,
-    Api,
     STATEFUL_SETS,
+    Api,
     Resource,
 )
 from aftershock.adapters.threads import within
