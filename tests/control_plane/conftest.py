@@ -123,7 +123,7 @@ def new_namespace(api: k8s.Api) -> Iterator[str]:
 def clear(api: k8s.Api, namespace: str) -> None:
     """Remove all custom resources of ours from a namespace, experiments first, whatever finalizers they bear."""
     for resource in (k8s.EXPERIMENTS, k8s.RUNS, k8s.STACKS):
-        until(lambda resource=resource: _served(api, resource))
+        until(lambda resource=resource: _listed(api, resource))
         try:
             found = api.list(resource, namespace)
         except k8s.MissingError:
@@ -132,7 +132,7 @@ def clear(api: k8s.Api, namespace: str) -> None:
             _remove(api, resource, each["metadata"]["name"], namespace)
 
 
-def _served(api: k8s.Api, resource: k8s.Resource) -> bool:
+def _listed(api: k8s.Api, resource: k8s.Resource) -> bool:
     """After a start of the API server our kinds take a moment longer than it does: 429 until then."""
     try:
         api.list(resource)

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 import os
+import socket
 import stat
 import subprocess
 import sys
@@ -21,12 +22,14 @@ from aftershock.adapters.toxiproxy import Proxy, Server, Toxic
 from aftershock.core.history import Aborting
 from aftershock.core.lease import Lease
 from aftershock.runtime.cluster import objects
+from aftershock.runtime.cluster.alive import Executors
 from aftershock.runtime.cluster.kept import Kept, folder_of
 from aftershock.runtime.cluster.lost import Coroner
 from aftershock.runtime.folders import RunFolder
 from aftershock.stacks.control_plane import ControlPlane
 from component.conftest import toxiproxy, toxiproxy_url  # noqa: F401 - fixtures
 from control_plane.conftest import install_crds, new_namespace, outage, until
+from control_plane.pods import Cluster
 from journals import demo
 
 ROOT = Path(__file__).parents[2]
@@ -330,6 +333,32 @@ def test_nothing_is_concluded_while_an_executor_lives_or_the_api_was_away(ward: 
     os.close(lock)
     ward.round()
     assert ward.status()["phase"] == "Finished"
+
+
+def test_an_executor_is_a_pod_or_a_process_and_lives_unless_it_is_known_not_to(ward: Ward) -> None:
+    here = socket.gethostname()
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+
+    def lives(executor: str) -> bool:
+        run = ward.api.get(k8s.RUNS, "latency-1", ward.namespace)
+        return Executors(ward.api).alive({**run, "status": {"executor": executor}})
+
+    assert lives("elsewhere/1"), "that can't be told from here"
+    assert lives(f"{here}/{os.getpid()}"), "it has claimed the run, and is about to take the lock"
+    assert not lives(f"{here}/{gone.pid}")
+    lock = ward.folder.lock()
+    assert lock is not None
+    assert lives(f"{here}/{gone.pid}")
+    os.close(lock)
+    assert not lives(f"{here}/{os.getpid()}"), "the lock tells, and not a process id that may be another's"
+    assert not lives("a-pod-that-is-gone")
+    cluster = Cluster(ward.api, ward.namespace)
+    pod = cluster.pod("executor")
+    assert lives(pod["metadata"]["name"])
+    failed = {"status": {"phase": "Failed"}}
+    ward.api.patch(k8s.PODS, pod["metadata"]["name"], failed, ward.namespace, subresource="status")
+    assert not lives(pod["metadata"]["name"])
 
 
 def test_an_executor_that_lives_after_all_comes_first(ward: Ward, monkeypatch: pytest.MonkeyPatch) -> None:

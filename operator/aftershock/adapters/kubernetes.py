@@ -111,7 +111,9 @@ class Api:
                 config.set_current_context(context)
             str(config.cluster["server"])
             if config.cluster.get("insecure-skip-tls-verify"):
-                urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)  # who wrote that needn't be told each time
+                urllib3.disable_warnings(
+                    urllib3.exceptions.InsecureRequestWarning
+                )  # who wrote that needn't be told each time
         except (OSError, KeyError, ValueError, TypeError, pykube.exceptions.KubernetesError) as error:
             where = kubeconfig or os.environ.get("KUBECONFIG") or "~/.kube/config"
             raise InputError(

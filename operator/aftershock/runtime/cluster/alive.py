@@ -5,11 +5,12 @@ What can't be told from here counts as living: a run is never ended on a guess.
 
 import socket
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from aftershock.adapters.kubernetes import PODS, Api
 from aftershock.runtime.cluster import objects
-from aftershock.runtime.folders import RunFolder
+from aftershock.runtime.folders import LOCK, RunFolder
 
 OVER = ("Succeeded", "Failed")
 
@@ -23,11 +24,19 @@ class Executors:
     def alive(self, run: Mapping[str, Any]) -> bool:
         """Ask the kernel for the lock that a process of this machine holds, or the API for the pod."""
         name = str(run["status"]["executor"])
-        host, process, _ = name.partition("/")
+        host, _, process = name.partition("/")
         if process:
-            return host != socket.gethostname() or _folder(run).alive()
+            return host != socket.gethostname() or _process_lives(run, process)
         pod = self._api.find(PODS, name, run["metadata"]["namespace"])
         return pod is not None and (pod.get("status") or {}).get("phase") not in OVER
+
+
+def _process_lives(run: Mapping[str, Any], process: str) -> bool:
+    """Ask for the lock; before it was ever taken, for the process, which has claimed the run and is about to take it."""
+    folder = _folder(run)
+    if (folder.path / LOCK).exists():
+        return folder.alive()
+    return process.isdecimal() and Path(f"/proc/{process}").exists()
 
 
 def _folder(run: Mapping[str, Any]) -> RunFolder:
