@@ -7,7 +7,8 @@ state of the world that a caller may have to tell apart is an error of its own. 
 import os
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
@@ -93,11 +94,12 @@ NETWORK_POLICIES = Resource("networking.k8s.io/v1", "networkpolicies")
 
 
 class Api:
-    """One API server, as one user. Threads may share it: each has connections of its own."""
+    """One API server, as one user. Threads may share it: a call borrows a connection that is open already, if one is idle."""
 
     def __init__(self, config: "pykube.KubeConfig", timeout: Patience = TIMEOUT) -> None:
         self._config, self._timeout = config, timeout
-        self._local = threading.local()
+        self._idle: list[pykube.HTTPClient] = []
+        self._lock = threading.Lock()
 
     @classmethod
     def connect(cls, kubeconfig: Path | None = None, context: str | None = None, timeout: Patience = TIMEOUT) -> Self:
@@ -214,9 +216,9 @@ class Api:
 
     def now(self) -> float:
         """Return the API server's clock, seconds since the epoch. It tells whole seconds; ours fills in the rest."""
-        client = self._client()
         try:
-            answer = client.session.get(f"{client.url}/version", timeout=self._timeout)
+            with self._client() as client:
+                answer = client.session.get(f"{client.url}/version", timeout=self._timeout)
         except requests.RequestException as error:
             raise self._away(error) from None
         if answer.status_code >= 500 or answer.status_code == 429:
@@ -250,20 +252,40 @@ class Api:
         within = {"namespace": namespace} if resource.namespaced and namespace else {}
         url = f"/{resource.plural}/{way}" if way else f"/{resource.plural}"
         try:
-            answer = self._client().request(
-                method, url=url, version=resource.group_version, json=json, params=params, headers=headers, **within
-            )
+            with self._client() as client:
+                answer = client.request(
+                    method,
+                    url=url,
+                    version=resource.group_version,
+                    json=json,
+                    params=params,
+                    headers=headers,
+                    timeout=self._timeout,
+                    **within,
+                )
         except requests.RequestException as error:
             raise self._away(error) from None
         if answer.ok:
             return dict(answer.json())
         raise _error(answer, what)
 
-    def _client(self) -> "pykube.HTTPClient":
-        client = getattr(self._local, "client", None)
-        if client is None:
-            client = self._local.client = pykube.HTTPClient(self._config, timeout=self._timeout)
-        return client
+    def hurried(self, timeout: Patience) -> "Api":
+        """Return the same Api for calls that have so long: it borrows the same connections."""
+        twin = Api(self._config, timeout)
+        twin._idle, twin._lock = self._idle, self._lock
+        return twin
+
+    @contextmanager
+    def _client(self) -> "Iterator[pykube.HTTPClient]":
+        """Lend a client that nobody else uses meanwhile, with a connection that may be open already."""
+        with self._lock:
+            client = self._idle.pop() if self._idle else None
+        client = client or pykube.HTTPClient(self._config)
+        try:
+            yield client
+        finally:
+            with self._lock:
+                self._idle.append(client)
 
 
 ANEW = 600.0
@@ -275,9 +297,9 @@ def shared(timeout: Patience = TIMEOUT) -> Api:
     return _shared(os.environ.get("KUBECONFIG", ""), int(time.monotonic() // ANEW), timeout)
 
 
-@lru_cache(maxsize=4)
-def _shared(_kubeconfig: str, _when: int, timeout: Patience) -> Api:
-    return Api.connect(timeout=timeout)
+@lru_cache(maxsize=8)
+def _shared(kubeconfig: str, when: int, timeout: Patience) -> Api:
+    return Api.connect() if timeout == TIMEOUT else _shared(kubeconfig, when, TIMEOUT).hurried(timeout)
 
 
 def _config(kubeconfig: Path | None) -> "pykube.KubeConfig":
