@@ -10,7 +10,7 @@ from aftershock.model.era import Era
 from aftershock.model.experiment import Experiment
 from aftershock.model.metadata import API_VERSION, Record
 from aftershock.model.run import Run
-from aftershock.model.schema.types import Schemas, Tree
+from aftershock.model.schema.types import Schemas, Tree, told
 from aftershock.model.stack import Stack
 
 GROUP, VERSION = API_VERSION.split("/")
@@ -127,4 +127,4 @@ def _document(kind: type[Record]) -> Tree:
     }
     if "status" in fields:
         properties["status"] = Schemas(bounded=False).of(inspect.type_info(fields["status"].type))
-    return {"type": "object", "required": ["spec"], "properties": properties}
+    return told({"type": "object", "required": ["spec"], "properties": properties}, kind)

@@ -1,5 +1,6 @@
 """From a type to its schema: what `check.Walk` reads, said in the words of OpenAPI v3 as Kubernetes wants them."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -7,9 +8,17 @@ from msgspec import inspect
 
 from aftershock.model.bounds import LARGEST_MAPPING, LONGEST_LIST, LONGEST_TEXT
 from aftershock.model.metadata import Record
-from aftershock.model.units import Unit
+from aftershock.model.rules import RULES, cel
+from aftershock.model.rules.making import Cel, valid
+from aftershock.model.units import LONGEST_DAYS, Duration, Unit
 
 Tree = dict[str, Any]
+
+
+_LIMITS: dict[type, Tree] = {
+    Duration: valid(Cel(f"{cel.duration('self')} < duration('{LONGEST_DAYS * 24}h')", f"less than {LONGEST_DAYS}d")),
+}
+"""What no pattern can say."""
 
 
 class Schemas:
@@ -31,7 +40,11 @@ class Schemas:
             case inspect.ListType() | inspect.VarTupleType():
                 return {"type": "array", "items": self.of(type_.item_type), **self._bound("maxItems", LONGEST_LIST)}
             case inspect.DictType(value_type=inspect.AnyType()):
-                return {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+                return {
+                    "type": "object",
+                    "x-kubernetes-preserve-unknown-fields": True,
+                    "maxProperties": LARGEST_MAPPING,
+                }
             case inspect.DictType():
                 values = self.of(type_.value_type)
                 return {
@@ -44,7 +57,7 @@ class Schemas:
     def _scalar(self, type_: inspect.Type) -> Tree:
         match type_:
             case inspect.CustomType(cls=unit) if issubclass(unit, Unit):
-                return {"type": "string", "pattern": unit.pattern}
+                return {"type": "string", "pattern": unit.pattern, "maxLength": unit.longest, **_LIMITS.get(unit, {})}
             case inspect.LiteralType(values=values):
                 return {"type": "string", "enum": list(values)}
             case inspect.StrType():
@@ -65,13 +78,35 @@ class Schemas:
         if needed := [field.encode_name for field in type_.fields if field.required]:
             schema["required"] = needed
         schema["properties"] = {field.encode_name: self._field(field) for field in type_.fields}
-        return schema
+        return told(schema, type_.cls) if self.bounded else schema
 
     def _field(self, field: inspect.Field) -> Tree:
         schema = self.of(field.type)
         if self.bounded and (default := default_of(field)) is not None:
             schema["default"] = default
         return schema
+
+
+def told(schema: Tree, kind: type) -> Tree:
+    """Return a record's schema with what its rules say."""
+    for rule in RULES.get(kind, ()):
+        fields = {"properties": dict(rule.fields)} if rule.fields else {}
+        schema = _merged(schema, {**fields, **(valid(*rule.cel) if rule.cel else {})})
+    return schema
+
+
+def _merged(schema: Tree, more: Mapping[str, Any]) -> Tree:
+    """Return a schema with further keywords: they go into the mappings that are there, and behind the lists."""
+    made = dict(schema)
+    for key, value in more.items():
+        match made.get(key), value:
+            case dict(before), Mapping():
+                made[key] = _merged(before, value)
+            case list(before), list():
+                made[key] = before + value
+            case _:
+                made[key] = value
+    return made
 
 
 def default_of(field: inspect.Field) -> Any:
@@ -84,7 +119,8 @@ def default_of(field: inspect.Field) -> Any:
         case Unit():
             return str(value)
         case Record():
-            return {} if any(default_of(one) is not None for one in _fields(type(value))) else None
+            inner = {one.encode_name: default_of(one) for one in _fields(type(value))}
+            return {name: one for name, one in inner.items() if one is not None} or None
         case tuple():
             return list(value)
         case str() | bool() | int() | float():
