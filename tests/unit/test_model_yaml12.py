@@ -72,8 +72,8 @@ def test_scalars_are_those_of_yaml_1_2(text: str, meant: object) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["yes", "no", "on", "off", "y", "n", "Yes", "NO", "OFF", "1_000", "1_0.5", "1_0e1", "0b11", "-0b1", "0B1", "0X1F", "-0x1F"]
-    + ["0O17", "+0o17", "017", "-017", "08", "00", "0x1_F", "0o1_7", "!!int 017"],
+    [*("yes", "no", "on", "off", "y", "n", "Yes", "NO", "OFF", "1_000", "1_0.5", "1_0e1", "0b11", "-0b1", "0B1", "0X1F"),
+     *("-0x1F", "0O17", "+0o17", "017", "-017", "08", "00", "0x1_F", "0o1_7", "!!int 017")],
 )  # fmt: skip
 def test_what_kubectl_would_read_otherwise_has_to_be_quoted(text: str) -> None:
     (problem,) = problems(f"a: {text}\n")

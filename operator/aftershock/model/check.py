@@ -140,7 +140,7 @@ class Walk:
         for field in type_.fields:
             here = (*path, field.encode_name)
             given = node.value.get(field.encode_name)
-            if given is not None and (field.required or not _is_nothing(given, here)):
+            if given is not None and (field.required or not _is_nothing(given)):
                 value = self._value(given, field.type, here)
             elif not field.required:
                 value = _default(field)
@@ -197,7 +197,7 @@ class Walk:
         if not isinstance(node.value, dict):
             return self._wrong(node.value, type_, path)
         self._bounded_size(len(node.value), LARGEST_MAPPING, "fields", path)
-        given = {key: item for key, item in node.value.items() if not _is_nothing(item, path)}
+        given = {key: item for key, item in node.value.items() if not _is_nothing(item)}
         values = {key: self._value(item, type_.value_type, (*path, key)) for key, item in given.items()}
         readable = {key: value for key, value in values.items() if value is not _BROKEN}
         return _BROKEN if values and not readable else readable
@@ -221,7 +221,7 @@ class Walk:
 
     def _bounded_size(self, size: int, most: int, of: str, path: Path) -> None:
         """Hold a spec's value against a bound; what was sound in its day, and a status, have none."""
-        if size > most and path[:1] == ("spec",) and "with" not in path[:-1] and self.rules:
+        if size > most and path[:1] == ("spec",) and self.rules:
             self.report(path, f"{size} {of}", f"write at most {most}")
 
     def _unit(self, text: str, unit: type[Unit], path: Path) -> Any:
@@ -257,12 +257,9 @@ def _is_number(value: float, type_: inspect.Type) -> bool:
     return isinstance(type_, inspect.FloatType) or (value == int(value) and -(2**63) <= value < 2**63)
 
 
-def _is_nothing(node: Node, path: Path) -> bool:
-    """Tell whether a field or an entry is there without a value: to the API server it is as good as absent.
-
-    Not so in `with:`, of which the API server keeps everything.
-    """
-    return node.value is None and not node.broken and "with" not in path
+def _is_nothing(node: Node) -> bool:
+    """Tell whether a field or an entry is there without a value: to the API server it is as good as absent."""
+    return node.value is None and not node.broken
 
 
 def _bare(type_: inspect.Type) -> inspect.Type:

@@ -1,6 +1,6 @@
-"""What names and addresses look like: a pattern each, that Python and a Kubernetes schema (RE2) read alike.
+r"""What names and addresses look like: a pattern each, that Python and a Kubernetes schema (RE2) read alike.
 
-So patterns are anchored, know no look-around, spell their classes out in ASCII, and go without `\\s`, `\\w` and `(?…`.
+So patterns are anchored, know no look-around, spell their classes out in ASCII, and go without `\s`, `\w` and `(?…`.
 """
 
 import re
@@ -41,6 +41,7 @@ class Shape:
     hints: tuple[tuple[str, str, str], ...] = field(default=())
 
     def __call__(self, text: str) -> Iterator[Complaint]:
+        """Yield what is wrong with a text."""
         if len(text) <= self.longest and re.fullmatch(self.pattern, text):
             return
         for pattern, found, advice in self.hints:

@@ -46,6 +46,7 @@ class Rule:
     fields: Mapping[str, Keywords] = field(default_factory=dict)
 
     def __call__(self, record: Any) -> Findings:
+        """Yield what is wrong with a record."""
         return self.find(record)
 
 

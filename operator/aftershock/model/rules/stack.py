@@ -37,7 +37,6 @@ from aftershock.model.stack import (
     Workload,
 )
 
-
 _NAMED = {"maxLength": 63}
 """What has to be the name of something is no longer than a name."""
 

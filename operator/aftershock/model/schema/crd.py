@@ -7,9 +7,11 @@ import msgspec
 from msgspec import inspect
 
 from aftershock.model.era import Era
-from aftershock.model.experiment import Experiment
+from aftershock.model.experiment import Experiment, Injection
 from aftershock.model.metadata import API_VERSION, Record
+from aftershock.model.rules.making import valid
 from aftershock.model.run import Run
+from aftershock.model.schema.faults import Faults, injection
 from aftershock.model.schema.types import Schemas, Tree, told
 from aftershock.model.stack import Stack
 
@@ -71,7 +73,7 @@ KINDS: Mapping[type[Record], Shown] = {
 }
 
 
-def crd(kind: type[Record]) -> Tree:
+def crd(kind: type[Record], faults: Faults) -> Tree:
     """Return the definition of one kind."""
     shown, name = KINDS[kind], kind.__name__
     plural = f"{name.lower()}s"
@@ -92,18 +94,18 @@ def crd(kind: type[Record]) -> Tree:
             "group": GROUP,
             "names": names,
             "scope": "Namespaced" if shown.namespaced else "Cluster",
-            "versions": [_version(kind, shown)],
+            "versions": [_version(kind, shown, faults)],
         },
     }
 
 
-def _version(kind: type[Record], shown: Shown) -> Tree:
+def _version(kind: type[Record], shown: Shown, faults: Faults) -> Tree:
     version: Tree = {
         "name": VERSION,
         "served": True,
         "storage": True,
         "additionalPrinterColumns": [_column(*column) for column in (*shown.columns, _AGE)],
-        "schema": {"openAPIV3Schema": _document(kind)},
+        "schema": {"openAPIV3Schema": _document(kind, faults)},
     }
     if shown.selectable:
         version["selectableFields"] = [{"jsonPath": path} for path in shown.selectable]
@@ -117,13 +119,15 @@ def _column(heading: str, path: str, type_: str = "string") -> Tree:
     return {**column, "priority": 1} if heading.startswith("*") else column
 
 
-def _document(kind: type[Record]) -> Tree:
+def _document(kind: type[Record], faults: Faults) -> Tree:
+    known, cel = injection(faults)
+    more: dict[type, Tree] = {Injection: {"properties": known, **valid(*cel)}}
     fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
     properties: Tree = {
         "apiVersion": {"type": "string"},
         "kind": {"type": "string"},
         "metadata": {"type": "object"},
-        "spec": Schemas().of(inspect.type_info(fields["spec"].type)),
+        "spec": Schemas(more=more).of(inspect.type_info(fields["spec"].type)),
     }
     if "status" in fields:
         properties["status"] = Schemas(bounded=False).of(inspect.type_info(fields["status"].type))

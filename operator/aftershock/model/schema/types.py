@@ -22,10 +22,13 @@ _LIMITS: dict[type, Tree] = {
 
 
 class Schemas:
-    """Makes schemas. `bounded`: texts and lists have bounds and fields have defaults, as in a spec, not in a status."""
+    """Makes schemas. `bounded`: texts and lists have bounds and fields have defaults, as in a spec, not in a status.
 
-    def __init__(self, *, bounded: bool = True) -> None:
-        self.bounded = bounded
+    `more` is what only others know of a record: keywords by its type.
+    """
+
+    def __init__(self, *, bounded: bool = True, more: Mapping[type, Tree] | None = None) -> None:
+        self.bounded, self.more = bounded, more or {}
 
     def of(self, type_: inspect.Type) -> Tree:
         """Return the schema of one type."""
@@ -78,7 +81,9 @@ class Schemas:
         if needed := [field.encode_name for field in type_.fields if field.required]:
             schema["required"] = needed
         schema["properties"] = {field.encode_name: self._field(field) for field in type_.fields}
-        return told(schema, type_.cls) if self.bounded else schema
+        if self.bounded:
+            schema = told(schema, type_.cls)
+        return merged(schema, self.more.get(type_.cls, {}))
 
     def _field(self, field: inspect.Field) -> Tree:
         schema = self.of(field.type)
@@ -91,17 +96,17 @@ def told(schema: Tree, kind: type) -> Tree:
     """Return a record's schema with what its rules say."""
     for rule in RULES.get(kind, ()):
         fields = {"properties": dict(rule.fields)} if rule.fields else {}
-        schema = _merged(schema, {**fields, **(valid(*rule.cel) if rule.cel else {})})
+        schema = merged(schema, {**fields, **(valid(*rule.cel) if rule.cel else {})})
     return schema
 
 
-def _merged(schema: Tree, more: Mapping[str, Any]) -> Tree:
+def merged(schema: Tree, more: Mapping[str, Any]) -> Tree:
     """Return a schema with further keywords: they go into the mappings that are there, and behind the lists."""
     made = dict(schema)
     for key, value in more.items():
         match made.get(key), value:
             case dict(before), Mapping():
-                made[key] = _merged(before, value)
+                made[key] = merged(before, value)
             case list(before), list():
                 made[key] = before + value
             case _:
