@@ -1,6 +1,7 @@
 """What the parts of an Experiment must be to each other; a Run only names two."""
 
 from aftershock.model import names
+from aftershock.model.bounds import LONGEST_TIMELINE
 from aftershock.model.experiment import (
     Expectation,
     Experiment,
@@ -105,10 +106,13 @@ _TWICE = (
         ),
         "the same fault is at the same target twice at once",
         at=".timeline",
-    )
+    ),
+    timeline={"maxItems": LONGEST_TIMELINE},
 )
 def _injections_apart(spec: ExperimentSpec) -> Findings:
     """Find the same fault at the same target twice at once: which of the two is healed first would be left to chance."""
+    if len(spec.timeline) > LONGEST_TIMELINE:
+        yield ("timeline",), f"{len(spec.timeline)} items", f"write at most {LONGEST_TIMELINE}"
     readable = [
         (one.at, place, one)
         for place, one in enumerate(spec.timeline)
