@@ -1,12 +1,12 @@
 """The kinds as kubectl shows them: defaults, columns, names, explanations, and what may not change."""
 
 import json
+from itertools import pairwise
 from typing import Any
 
 import pytest
 
 from aftershock.adapters import kubernetes as k8s
-from aftershock.runtime.cluster.crds import crds
 from control_plane.conftest import Kubectl
 
 pytestmark = pytest.mark.usefixtures("applied_crds")
@@ -82,9 +82,8 @@ def test_a_status_is_a_thing_of_its_own(api: k8s.Api, namespace: str) -> None:
 
 def columns(table: str) -> dict[str, str]:
     head, line = table.splitlines()
-    starts = [head.index(word) for word in head.split("  ") if word.strip() for word in [word.strip()]]
-    cuts = [*starts, None]
-    return {head[a:b].strip(): line[a:b].strip() for a, b in zip(cuts, cuts[1:], strict=False)}
+    cuts = [*(head.index(word.strip()) for word in head.split("  ") if word.strip()), None]
+    return {head[a:b].strip(): line[a:b].strip() for a, b in pairwise(cuts)}
 
 
 def test_the_columns_say_whether_it_passed(api: k8s.Api, namespace: str, kubectl: Kubectl) -> None:
@@ -128,21 +127,6 @@ def test_runs_are_selected_by_what_they_execute(api: k8s.Api, namespace: str, ku
         "run.aftershock.dev/other"
     ]
     assert [one["metadata"]["name"] for one in api.list(k8s.RUNS, namespace, fields="spec.experiment=e")] == ["one"]
-
-
-def undescribed(schema: Tree, way: str) -> list[str]:
-    found = []
-    for name, inner in schema.get("properties", {}).items():
-        here = f"{way}.{name}"
-        if not inner.get("description") and name not in {"apiVersion", "kind", "metadata"}:
-            found.append(here)
-        found += undescribed(inner.get("items", inner), here)
-    return found
-
-
-@pytest.mark.parametrize("tree", crds(), ids=lambda tree: tree["spec"]["names"]["kind"])
-def test_every_field_is_described(tree: Tree) -> None:
-    assert undescribed(tree["spec"]["versions"][0]["schema"]["openAPIV3Schema"], tree["spec"]["names"]["kind"]) == []
 
 
 def test_explain_teaches(kubectl: Kubectl) -> None:

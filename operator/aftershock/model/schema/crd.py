@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from inspect import getdoc
 
 import msgspec
 from msgspec import inspect
@@ -11,6 +12,7 @@ from aftershock.model.experiment import Experiment, Injection
 from aftershock.model.metadata import API_VERSION, Record
 from aftershock.model.rules.making import valid
 from aftershock.model.run import Run
+from aftershock.model.schema import words
 from aftershock.model.schema.faults import Faults, injection
 from aftershock.model.schema.types import Schemas, Tree, told
 from aftershock.model.stack import Stack
@@ -124,11 +126,13 @@ def _document(kind: type[Record], faults: Faults) -> Tree:
     more: dict[type, Tree] = {Injection: {"properties": known, **valid(*cel)}}
     fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
     properties: Tree = {
-        "apiVersion": {"type": "string"},
-        "kind": {"type": "string"},
+        "apiVersion": {"type": "string", "description": "The version of the kind: `aftershock.dev/v1alpha1`."},
+        "kind": {"type": "string", "description": f"`{kind.__name__}`"},
         "metadata": {"type": "object"},
-        "spec": Schemas(more=more).of(inspect.type_info(fields["spec"].type)),
     }
-    if "status" in fields:
-        properties["status"] = Schemas(bounded=False).of(inspect.type_info(fields["status"].type))
-    return told({"type": "object", "required": ["spec"], "properties": properties}, kind)
+    for part, schemas in (("spec", Schemas(more=more)), ("status", Schemas(bounded=False))):
+        if part in fields:
+            properties[part] = schemas.of(inspect.type_info(fields[part].type))
+            properties[part]["description"] = f"{words.of(kind, part)}\n\n{properties[part]['description']}"
+    document = {"type": "object", "description": getdoc(kind), "required": ["spec"], "properties": properties}
+    return told(document, kind)

@@ -5,6 +5,7 @@ fault takes and needs. Parameters of several faults that bear one name are of on
 """
 
 from collections.abc import Iterator, Mapping
+from inspect import getdoc
 
 import msgspec
 from msgspec import inspect
@@ -27,12 +28,22 @@ def injection(faults: Faults) -> tuple[dict[str, Tree], list[Cel]]:
 def with_of(faults: Faults) -> Tree:
     """Return the schema of `with:`, whatever the fault is."""
     properties: Tree = {}
+    words: dict[str, dict[str, list[str]]] = {}
     for name in sorted(faults):
         for field in _fields(faults[name]):
             schema = Schemas().of(field.type)
             if properties.setdefault(field.encode_name, schema) != schema:
-                properties[field.encode_name] = _ANYTHING
+                properties[field.encode_name] = dict(_ANYTHING)
+            said = getdoc(_declares(faults[name].parameters, field.name)) or ""
+            words.setdefault(field.encode_name, {}).setdefault(said, []).append(name)
+    for name, schema in properties.items():
+        schema["description"] = "\n\n".join(f"{', '.join(who)}: {said}" for said, who in words[name].items())
     return {"type": "object", "properties": properties, "maxProperties": LARGEST_MAPPING}
+
+
+def _declares(parameters: type[msgspec.Struct], field: str) -> type:
+    """Return the type that a field was written in: its docstring speaks of it."""
+    return next(base for base in parameters.__mro__ if field in vars(base).get("__annotations__", {}))
 
 
 def _told(name: str, faults: Faults) -> Iterator[Cel]:

@@ -1,6 +1,7 @@
 """From a type to its schema: what `check.Walk` reads, said in the words of OpenAPI v3 as Kubernetes wants them."""
 
 from collections.abc import Mapping
+from inspect import getdoc
 from typing import Any
 
 import msgspec
@@ -10,6 +11,7 @@ from aftershock.model.bounds import LARGEST_MAPPING, LONGEST_LIST, LONGEST_TEXT
 from aftershock.model.metadata import Record
 from aftershock.model.rules import RULES, cel
 from aftershock.model.rules.making import Cel, valid
+from aftershock.model.schema import words
 from aftershock.model.units import LONGEST_DAYS, Duration, Unit
 
 Tree = dict[str, Any]
@@ -73,16 +75,18 @@ class Schemas:
         return {keyword: most} if self.bounded else {}
 
     def _record(self, type_: inspect.StructType) -> Tree:
-        schema: Tree = {"type": "object"}
+        schema: Tree = {"type": "object", "description": getdoc(type_.cls) or ""}
         if needed := [field.encode_name for field in type_.fields if field.required]:
             schema["required"] = needed
-        schema["properties"] = {field.encode_name: self._field(field) for field in type_.fields}
+        schema["properties"] = {field.encode_name: self._field(field, type_.cls) for field in type_.fields}
         if self.bounded:
             schema = told(schema, type_.cls)
         return merged(schema, self.more.get(type_.cls, {}))
 
-    def _field(self, field: inspect.Field) -> Tree:
+    def _field(self, field: inspect.Field, record: type) -> Tree:
         schema = self.of(field.type)
+        told = (words.of(record, field.encode_name), schema.get("description", ""))
+        schema = {**schema, "description": "\n\n".join(text for text in told if text)}
         if self.bounded and (default := default_of(field)) is not None:
             schema["default"] = default
         return schema
