@@ -13,7 +13,8 @@ import kopf
 
 from aftershock.adapters.kubernetes import ERAS, EXPERIMENTS, OURS, RUNS, STACKS, Api, ApiAwayError, MissingError
 from aftershock.adapters.threads import within
-from aftershock.runtime.cluster import health
+from aftershock.runtime.cluster import health, jobs
+from aftershock.runtime.cluster.jobs import JobLauncher
 from aftershock.runtime.cluster.launchers import ChildLauncher, Launcher
 from aftershock.runtime.cluster.operator import Operator
 
@@ -69,6 +70,8 @@ async def _serve(api: Api, asked: Asked, say: Say) -> None:
 
 def launcher(api: Api, asked: Asked, operator: Operator, say: Say) -> Launcher:
     """Return what carries Runs out."""
+    if asked.launcher == "job":
+        return JobLauncher(api, jobs.settings(os.environ))
     return ChildLauncher(operator.executor_ended, say)
 
 
