@@ -112,7 +112,9 @@ def test_a_run_ends_healed_when_it_is_no_longer_wanted(field: Field, end: Callab
 def serves(field: Field) -> bool:
     """Our kinds take a moment longer than the API server itself."""
     with contextlib.suppress(k8s.ApiAwayError):
-        return all(field.api.list(each, field.namespace) is not None for each in (k8s.EXPERIMENTS, k8s.RUNS, k8s.STACKS))
+        return all(
+            field.api.list(each, field.namespace) is not None for each in (k8s.EXPERIMENTS, k8s.RUNS, k8s.STACKS)
+        )
     return False
 
 

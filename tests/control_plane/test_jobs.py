@@ -27,7 +27,12 @@ ENVIRONMENT = {
 @pytest.fixture
 def run(api: k8s.Api, applied_crds: None, namespace: str) -> k8s.Tree:
     spec = {"experiment": "slow", "stack": "shop", "definition": DEFINITION, "generation": 1}
-    tree = {"apiVersion": k8s.OURS, "kind": "Run", "metadata": {"name": "slow.er-1", "namespace": namespace}, "spec": spec}
+    tree = {
+        "apiVersion": k8s.OURS,
+        "kind": "Run",
+        "metadata": {"name": "slow.er-1", "namespace": namespace},
+        "spec": spec,
+    }
     return api.create(k8s.RUNS, tree)
 
 
@@ -71,7 +76,9 @@ def test_a_claim_takes_journals_and_nothing_else(run: k8s.Tree) -> None:
     assert mounts["secrets"] == "/var/lib/aftershock/execute"
 
 
-def test_starting_twice_makes_one_job_and_another_operator_knows_it(api: k8s.Api, run: k8s.Tree, namespace: str) -> None:
+def test_starting_twice_makes_one_job_and_another_operator_knows_it(
+    api: k8s.Api, run: k8s.Tree, namespace: str
+) -> None:
     kept = jobs.settings(ENVIRONMENT)
     first, second = JobLauncher(api, kept), JobLauncher(api, kept)
     assert not first.under_way(run)
@@ -87,7 +94,13 @@ def over(api: k8s.Api, run: k8s.Tree, kind: str, attempt: int = 1) -> None:
     before = "SuccessCriteriaMet" if kind == "Complete" else "FailureTarget"
     when = objects.now()
     conditions: list[Any] = [
-        {"type": each, "status": "True", "reason": "PodFailurePolicy", "message": "no image", "lastTransitionTime": when}
+        {
+            "type": each,
+            "status": "True",
+            "reason": "PodFailurePolicy",
+            "message": "no image",
+            "lastTransitionTime": when,
+        }
         for each in (before, kind)
     ]
     status = {"conditions": conditions, "startTime": when, **({"completionTime": when} if kind == "Complete" else {})}

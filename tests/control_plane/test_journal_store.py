@@ -14,12 +14,10 @@ from aftershock.adapters import bucket
 from aftershock.adapters import kubernetes as k8s
 from aftershock.adapters.bucket import Place
 from aftershock.adapters.store import NAME
-from aftershock.adapters.toxiproxy import Server
 from aftershock.core.history import Entered, Intended, parse
 from aftershock.errors import AftershockError, InputError, JournalError
 from aftershock.runtime.cluster import journals, objects
 from aftershock.runtime.cluster.journals import Copier, Keeper
-from aftershock.stacks.control_plane import ControlPlane
 from component.conftest import answers, free_port, toxiproxy, toxiproxy_url  # noqa: F401 - fixtures
 from control_plane.conftest import until
 from control_plane.executing import Field
@@ -130,9 +128,7 @@ def has_intent(url: str) -> bool:
         return False
 
 
-def test_a_store_that_is_away_delays_nothing_and_the_run_says_where_its_journal_is(
-    nobody: str, tmp_path: Path
-) -> None:
+def test_a_store_that_is_away_delays_nothing_and_the_run_says_where_its_journal_is(nobody: str, tmp_path: Path) -> None:
     said: list[str] = []
     journal = tmp_path / "slow-1-k3f9a2x1" / NAME
     journal.parent.mkdir()
@@ -146,7 +142,9 @@ def test_a_store_that_is_away_delays_nothing_and_the_run_says_where_its_journal_
     assert len(said) == 1
 
 
-def test_a_copier_goes_on_until_the_store_answers(store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_copier_goes_on_until_the_store_answers(
+    store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     endpoint = store.environment["AWS_ENDPOINT_URL"]
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
     said: list[str] = []
