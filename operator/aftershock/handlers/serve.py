@@ -13,8 +13,8 @@ import kopf
 
 from aftershock.adapters.kubernetes import ERAS, EXPERIMENTS, OURS, RUNS, STACKS, Api, ApiAwayError, MissingError
 from aftershock.adapters.threads import within
-from aftershock.runtime.cluster import health
-from aftershock.runtime.cluster.jobs import JobLauncher, Settings
+from aftershock.runtime.cluster import health, jobs
+from aftershock.runtime.cluster.jobs import JobLauncher
 from aftershock.runtime.cluster.launchers import ChildLauncher, Launcher
 from aftershock.runtime.cluster.operator import Operator
 
@@ -70,9 +70,9 @@ async def _serve(api: Api, asked: Asked, say: Say) -> None:
 
 def launcher(api: Api, asked: Asked, operator: Operator, say: Say) -> Launcher:
     """Return what carries Runs out."""
-    if asked.launcher == "child":
-        return ChildLauncher(operator.executor_ended, say)
-    return JobLauncher(api, Settings.from_environment())
+    if asked.launcher == "job":
+        return JobLauncher(api, jobs.settings(os.environ))
+    return ChildLauncher(operator.executor_ended, say)
 
 
 async def _kinds_are_there(api: Api, asked: Asked, say: Say, stop: asyncio.Event) -> bool:
