@@ -16,8 +16,8 @@ from aftershock.adapters.threads import within
 from aftershock.core.notice import Format
 from aftershock.errors import AftershockError
 from aftershock.runtime.cluster import health
-from aftershock.runtime.cluster.jobs import JobLauncher, Settings
 from aftershock.runtime.cluster.bystanders import ROUND, Bystanders, Wanted
+from aftershock.runtime.cluster.jobs import JobLauncher, Settings
 from aftershock.runtime.cluster.launchers import ChildLauncher, Launcher
 from aftershock.runtime.cluster.operator import Operator
 from aftershock.runtime.cluster.rights import Rights
