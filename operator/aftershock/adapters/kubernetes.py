@@ -14,15 +14,18 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from aftershock.adapters.credentials import Credentials
+from aftershock.adapters.kubeconfig import Access, access
 from aftershock.adapters.lazily import lazily
 from aftershock.errors import AftershockError, InputError, TargetError
 
 if TYPE_CHECKING:
     import pykube
     import requests
-    import urllib3
+
+    from aftershock.adapters import door
 else:
-    pykube, requests, urllib3 = lazily("pykube"), lazily("requests"), lazily("urllib3")
+    pykube, requests, door = lazily("pykube"), lazily("requests"), lazily("aftershock.adapters.door")
 
 Tree = dict[str, Any]
 TIMEOUT = 5.0
@@ -35,7 +38,6 @@ HURRIED = (0.7, 2.0)
 """For calls that come again soon: so short that who looks each second sees an API server within two of its answering."""
 
 MERGE = "application/merge-patch+json"
-SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 
 class ApiAwayError(TargetError):
@@ -93,10 +95,11 @@ NETWORK_POLICIES = Resource("networking.k8s.io/v1", "networkpolicies")
 
 
 class Api:
-    """One API server, as one user. Threads may share it: each has connections of its own."""
+    """One API server, as one user. Threads may share it: each has connections of its own, all have one login."""
 
-    def __init__(self, config: "pykube.KubeConfig", timeout: Patience = TIMEOUT) -> None:
-        self._config, self._timeout = config, timeout
+    def __init__(self, access: Access, timeout: Patience = TIMEOUT) -> None:
+        self._access, self._timeout = access, timeout
+        self._credentials = Credentials(access)
         self._local = threading.local()
 
     @classmethod
@@ -105,32 +108,17 @@ class Api:
 
         InputError where there is none that can be read. Nothing is sent yet.
         """
-        try:
-            config = _config(kubeconfig)
-            if context is not None:
-                config.set_current_context(context)
-            str(config.cluster["server"])
-            if config.cluster.get("insecure-skip-tls-verify"):
-                urllib3.disable_warnings(
-                    urllib3.exceptions.InsecureRequestWarning
-                )  # who wrote that needn't be told each time
-        except (OSError, KeyError, ValueError, TypeError, pykube.exceptions.KubernetesError) as error:
-            where = kubeconfig or os.environ.get("KUBECONFIG") or "~/.kube/config"
-            raise InputError(
-                f"can't tell from {where} how to reach a cluster: {error}",
-                "set KUBECONFIG to a file that `kubectl get nodes` works with",
-            ) from None
-        return cls(config, timeout)
+        return cls(access(kubeconfig, context), timeout)
 
     @property
     def namespace(self) -> str:
         """The namespace of the context, or of the pod."""
-        return str(self._config.namespace)
+        return self._access.namespace
 
     @property
     def server(self) -> str:
         """The API server's address."""
-        return str(self._config.cluster["server"])
+        return self._access.server
 
     def get(self, resource: Resource, name: str, namespace: str | None = None) -> Tree:
         """Return an object. MissingError if there is none."""
@@ -255,6 +243,8 @@ class Api:
             )
         except requests.RequestException as error:
             raise self._away(error) from None
+        except OSError as error:  # requests finds a certificate's file missing before it sends anything
+            raise InputError(f"can't log in to {self.server}: {error}", "see the kubeconfig's certificates") from None
         if answer.ok:
             return dict(answer.json())
         raise _error(answer, what)
@@ -262,7 +252,8 @@ class Api:
     def _client(self) -> "pykube.HTTPClient":
         client = getattr(self._local, "client", None)
         if client is None:
-            client = self._local.client = pykube.HTTPClient(self._config, timeout=self._timeout)
+            client = self._local.client = pykube.HTTPClient(_config(self._access), timeout=self._timeout)
+            client.session = door.session(self._access, self._credentials)
         return client
 
 
@@ -280,14 +271,9 @@ def _shared(_kubeconfig: str, _when: int, timeout: Patience) -> Api:
     return Api.connect(timeout=timeout)
 
 
-def _config(kubeconfig: Path | None) -> "pykube.KubeConfig":
-    if kubeconfig is not None:
-        return pykube.KubeConfig.from_file(kubeconfig)
-    if os.environ.get("KUBECONFIG"):
-        return pykube.KubeConfig.from_file(os.environ["KUBECONFIG"].split(os.pathsep)[0])
-    if (SERVICE_ACCOUNT / "token").exists():
-        return pykube.KubeConfig.from_service_account()
-    return pykube.KubeConfig.from_file(Path.home() / ".kube" / "config")
+def _config(found: Access) -> "pykube.KubeConfig":
+    """Return the address for pykube. Who sends is the session's matter: pykube knows fewer logins than kubectl."""
+    return pykube.KubeConfig.from_url(found.server)
 
 
 def _reason(error: "requests.RequestException") -> str:
