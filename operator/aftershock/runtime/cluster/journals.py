@@ -6,13 +6,14 @@ moves, when an intent is on record, and at the end. The run never waits for it, 
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
-from aftershock.adapters import bucket, home
+from aftershock.adapters import bucket, home, store
 from aftershock.adapters.bucket import Place
 from aftershock.adapters.kubernetes import RUNS, Api
-from aftershock.core.history import Any_, Begun, Cleaned, Entered, Intended
+from aftershock.core.history import Any_, Begun, Cleaned, Entered, History, Intended
 from aftershock.errors import AftershockError, InputError, JournalError
 from aftershock.runtime.cluster import objects
 
@@ -120,15 +121,25 @@ def keeper(journal: Path, place: str, namespace: str, say: Callable[[str], objec
 
 
 def find(api: Api, namespace: str, name: str) -> Path:
+    """Return the journal of a Run that is named, as `of` does. MissingError where there is no such Run."""
+    return of(api.get(RUNS, name, namespace))
+
+
+def history(run: Mapping[str, Any]) -> History:
+    """Return what a Run's journal holds; errors are those of `of`."""
+    return store.read(of(run))
+
+
+def of(run: Mapping[str, Any]) -> Path:
     """Return a Run's journal as a file of this machine: where it lies, or copied from object storage.
 
-    MissingError where there is no such Run, InputError or JournalError where its journal can't be had from here.
+    InputError or JournalError where it can't be had from here.
     """
-    run = api.get(RUNS, name, namespace)
+    meta = run["metadata"]
     where = (run.get("status") or {}).get("journal") or ""
-    folder = objects.run_folder(name, objects.token(run["metadata"]["uid"]))
+    folder = objects.run_folder(meta["name"], objects.token(meta["uid"]))
     if where.startswith(bucket.SCHEME):
-        return _fetched(where, namespace, folder.name)
+        return _fetched(where, meta["namespace"], folder.name)
     for path in (Path(where), folder / "journal.jsonl") if where else ():
         if path.is_file():
             return path
@@ -148,8 +159,7 @@ def _fetched(url: str, namespace: str, run: str) -> Path:
     return path
 
 
-def _elsewhere(run: object, where: str) -> AftershockError:
-    assert isinstance(run, dict)
+def _elsewhere(run: Mapping[str, Any], where: str) -> AftershockError:
     meta, status = run["metadata"], run.get("status") or {}
     called = f"the Run {meta['namespace']}/{meta['name']}"
     if not where:
