@@ -111,6 +111,7 @@ class ControlPlane:
         """Start etcd and the API server, once they are built; return when it answers. StackError with the log if it doesn't."""
         self._programs = programs.all_of(programs.CONTROL_PLANE, progress)
         self._prepare()
+        progress(f"starting a control plane of Kubernetes {programs.KUBERNETES}")
         try:
             self._start_somewhere()
         except BaseException:

@@ -33,6 +33,7 @@ class Tied:
         self, name: str, line: list[str], environment: Mapping[str, str] | None = None, *, output: int | None = None
     ) -> subprocess.Popen[bytes]:
         """Start a program; what it says goes to its log, or to `output` as subprocess has it."""
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         tie = [sys.executable, "-I", "-S", "-c", _TIE, str(os.getpid())] if self._tied else []
         with self.log(name).open("ab") as log:
             process = subprocess.Popen(
