@@ -111,5 +111,5 @@ def _end(kubectl: Kubectl, *, known: bool) -> None:
 
 def _uninstall(helm: Path, release: str) -> None:
     """Take a release away, if it is there."""
-    line = [helm, "uninstall", release, "--namespace", NAMESPACE, "--ignore-not-found", "--timeout", TIMEOUT]
+    line = [str(helm), "uninstall", release, "--namespace", NAMESPACE, "--ignore-not-found", "--timeout", TIMEOUT]
     subprocess.run(line, check=False, capture_output=True)
