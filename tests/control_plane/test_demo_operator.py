@@ -13,9 +13,11 @@ from pathlib import Path
 import pytest
 
 from aftershock.cli import demo_operator
-from aftershock.errors import StackError
+from aftershock.cli.demo_cluster import NAMESPACE
+from aftershock.errors import InputError, StackError
 from aftershock.stacks import processes
-from control_plane.conftest import until
+from aftershock.stacks.control_plane import ControlPlane
+from control_plane.conftest import Kubectl, until
 from own_home import own_home
 
 ROOT = Path(__file__).parent.parent.parent
@@ -99,6 +101,25 @@ def test_what_fails_says_where_its_words_are(monkeypatch: pytest.MonkeyPatch) ->
         log = failed.value.advice.removeprefix("read ")
         assert "no-such-command" in Path(log).read_text()
         assert of(home) == []
+
+
+@pytest.mark.usefixtures("plane")
+def test_a_cluster_that_is_not_there_is_named(tmp_path: Path) -> None:
+    told = subprocess.run(
+        LINE, env={**environment(), "KUBECONFIG": str(tmp_path / "none")}, capture_output=True, text=True
+    )
+    assert told.returncode == InputError.exit_code
+    assert str(tmp_path / "none") in told.stderr and "unset KUBECONFIG" in told.stderr
+
+
+def test_a_namespace_that_is_there_already_is_left_alone(kubectl: Kubectl, plane: ControlPlane) -> None:
+    kubectl("create", "namespace", NAMESPACE)
+    told = subprocess.run(
+        LINE, env={**environment(), "KUBECONFIG": str(plane.kubeconfig)}, capture_output=True, text=True
+    )
+    assert told.returncode == InputError.exit_code
+    assert NAMESPACE in told.stderr
+    assert "Active" in kubectl("get", "namespace", NAMESPACE)
 
 
 def test_a_second_one_is_refused() -> None:

@@ -42,6 +42,12 @@ def _tool(name: str) -> Path:
 
 def _introduce(kubectl: Kubectl) -> None:
     """Say where this is going to be. Nothing of it may be there: at the end the whole namespace goes."""
+    asked = kubectl.run("get", "--raw", "/readyz")
+    if asked.returncode != 0:
+        raise InputError(
+            f"the cluster of KUBECONFIG={kubectl.kubeconfig} can't be used: {asked.stderr.strip()}",
+            "make `kubectl get namespaces` work, or unset KUBECONFIG: then a control plane is made for the demo",
+        )
     context = kubectl("config", "current-context").strip()
     if kubectl.succeeds("get", "namespace", NAMESPACE):
         raise InputError(
