@@ -57,11 +57,7 @@ def test_it_shows_the_way_from_apply_to_the_verdict() -> None:
         assert "$ kubectl apply -f experiments/db-connection-exhaustion.yaml" in told
         rows = [line.split() for line in told.splitlines() if line.startswith("db-connection-exhaustion-1 ")]
         phases = [row[2] for row in rows if len(row) > 2]
-        assert [phase for phase in ("Baseline", "Active", "Recovery") if phase in phases] == [
-            "Baseline",
-            "Active",
-            "Recovery",
-        ]
+        assert "Active" in phases  # half a minute; shorter ones may pass between two writes
         assert "Passed" in rows[-1]
         (run,) = (home / "runs").iterdir()
         assert str(run / "report.html") in told
@@ -71,10 +67,11 @@ def test_it_shows_the_way_from_apply_to_the_verdict() -> None:
         assert told.rstrip().endswith("nothing is left running")
         assert of(home) == []
         assert sorted(each.name for each in home.iterdir()) == ["locks", "runs", "stacks"]
+        assert list((home / "stacks").iterdir()) == []
 
 
 @pytest.mark.usefixtures("plane")
-@pytest.mark.parametrize("instant", ["kube-apiserver", "initdb", "supervisor.supervisord", "aftershock execute"])
+@pytest.mark.parametrize("instant", ["kube-apiserver", "initdb", "supervisor.supervisord", "aftershock.probes.worker"])
 def test_interrupted_it_leaves_nothing(instant: str) -> None:
     """SIGINT once the named program runs, and again while it cleans up."""
     with own_home() as home, demo() as process:
@@ -87,8 +84,7 @@ def test_interrupted_it_leaves_nothing(instant: str) -> None:
         assert process.returncode == 130, told
         assert of(home) == []
         assert not (home / "demo-operator").exists()
-        for run in (home / "runs").glob("*/run.json"):
-            assert json.loads(run.read_text())["status"]["phase"] == "Finished"
+        assert not list((home / "runs").glob("*"))
 
 
 @pytest.mark.usefixtures("plane")

@@ -22,7 +22,7 @@ from aftershock.errors import StackError
 from aftershock.faults.registry import FAULTS
 from aftershock.model.load import load
 from aftershock.model.write import dump_yaml
-from aftershock.runtime import folders, loading
+from aftershock.runtime import loading
 from aftershock.runtime.cluster import crds, objects
 from aftershock.stacks import exported, local, programs
 from aftershock.stacks.control_plane import ControlPlane
@@ -45,7 +45,7 @@ def command() -> int:
     plane, ours = ControlPlane(folder / "plane"), Tied(folder / "aftershock")
     try:
         with _alone(folder), ended(lambda: _end(plane, ours)):
-            code = _demo(plane, ours)
+            code = _demo(plane, ours, folder / "home")
     except KeyboardInterrupt:
         shutil.rmtree(folder, ignore_errors=True)
         raise
@@ -53,17 +53,19 @@ def command() -> int:
     return code
 
 
-def _demo(plane: ControlPlane, ours: Tied) -> int:
+def _demo(plane: ControlPlane, ours: Tied, own: Path) -> int:
+    """`own`: the home of the operator and the reaper, whose places are none of this machine's once the demo is over."""
     _start_plane(plane)
     kubectl = Kubectl(plane.kubectl, str(plane.kubeconfig), NAMESPACE)
     stack = local.up(ERA, LOCAL, progress=click.echo)
     _teach(kubectl, stack)
     click.echo("starting the operator and its reaper")
-    _start(ours, plane, "operator", *OPERATOR)
-    _start(ours, plane, "reaper", *REAPER)
+    environment = _environment(plane, own)
+    for name, arguments in (("operator", OPERATOR), ("reaper", REAPER)):
+        ours.start(name, [sys.executable, "-m", "aftershock", *arguments], environment)
     kubectl.show("apply", "-f", experiment())
     run = kubectl.follow_run(EXPERIMENT, ours.check)
-    return tell(run)
+    return _tell(_taken_home(run, own))
 
 
 def _start_plane(plane: ControlPlane) -> None:
@@ -82,10 +84,14 @@ def _teach(kubectl: Kubectl, stack: Path) -> None:
     kubectl("apply", "--server-side", "-f", "-", feed=era.read_text(encoding="utf-8") + "\n---\n" + dump_yaml(*made))
 
 
-def _start(ours: Tied, plane: ControlPlane, name: str, *arguments: str) -> None:
-    environment = {**os.environ, "KUBECONFIG": str(plane.kubeconfig), "PYTHONUNBUFFERED": "1"}
-    environment["PYTHONPATH"] = str(Path(__file__).parent.parent.parent)
-    ours.start(name, [sys.executable, "-m", "aftershock", *arguments], environment)
+def _environment(plane: ControlPlane, own: Path) -> dict[str, str]:
+    return {
+        **os.environ,
+        "KUBECONFIG": str(plane.kubeconfig),
+        "AFTERSHOCK_HOME": str(own),
+        "PYTHONPATH": str(Path(__file__).parent.parent.parent),
+        "PYTHONUNBUFFERED": "1",
+    }
 
 
 def experiment() -> str:
@@ -94,13 +100,20 @@ def experiment() -> str:
     return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
-def tell(run: dict[str, Any]) -> int:
-    """Show the verdict of a finished Run and its report, judged from its journal on this machine; return the exit code."""
+def _taken_home(run: dict[str, Any], own: Path) -> Path:
+    """Put the run's folder among this machine's runs, where `aftershock report` finds it; return it."""
     meta = run["metadata"]
-    journal = objects.run_folder(meta["name"], objects.token(meta["uid"])) / store.NAME
-    history = store.read(folders.find(str(journal)))
+    folder = objects.run_folder(meta["name"], objects.token(meta["uid"]))
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    return Path(shutil.move(own / "runs" / folder.name, folder))
+
+
+def _tell(folder: Path) -> int:
+    """Show the verdict of a run and its report, judged from its journal; return the exit code."""
+    history = store.read(folder / store.NAME)
     judgements = judge_all(history, loading.eras_for(history, ()))
-    report = ending.write_reports(journal.parent, history, judgements)
+    report = ending.write_reports(folder, history, judgements)
+    click.echo()
     ending.show(history, judgements, report, as_json=False)
     open_(report)
     return ending.code(judgements)
@@ -120,6 +133,7 @@ def _end(plane: ControlPlane, ours: Tied) -> None:
         last_first.callback(lambda: local.down(LOCAL))
         last_first.callback(plane.stop)
         last_first.callback(lambda: ours.end_all(FAREWELL))
+        last_first.callback(lambda: ours.end("operator"))  # from here on nothing is begun
     click.echo("nothing is left running")
 
 
