@@ -104,18 +104,21 @@ def _end(kubectl: Kubectl, *, known: bool) -> None:
     """Take all of it away, Aftershock first: it heals what is held, while the stack is still there."""
     click.echo("taking everything away again")
     helm = _tool("helm")  # found or built before
+    begun = bool(kubectl.run("get", "runs", "--output=name").stdout.strip())
     with ExitStack() as last_first:
         last_first.callback(kubectl.run, "delete", "namespace", NAMESPACE, "--ignore-not-found", f"--timeout={TIMEOUT}")
         for release in (STACK, RELEASE):
-            last_first.callback(_uninstall, helm, release)
+            last_first.callback(_uninstall, helm, release, heal=begun)
     if kubectl.succeeds("get", "namespace", NAMESPACE):
-        raise StackError(f"the namespace {NAMESPACE} is not gone yet", f"kubectl get all --namespace {NAMESPACE}")
-    click.echo(
-        "nothing is left running" + ("" if known else f"; the kinds of {DEFINITION.partition('.')[2]} are gone too")
-    )
+        click.echo(f"the namespace {NAMESPACE} is not gone yet: see `kubectl get all -n {NAMESPACE}`", err=True)
+        return
+    kinds = "" if known else f"; the kinds of {DEFINITION.partition('.')[2]} are gone too"
+    click.echo(f"nothing is left running{kinds}")
 
 
-def _uninstall(helm: Path, release: str) -> None:
-    """Take a release away, if it is there."""
+def _uninstall(helm: Path, release: str, *, heal: bool) -> None:
+    """Take a release away, if it is there. Its farewell heals what is held: where nothing has begun it is not waited for."""
     line = [str(helm), "uninstall", release, "--namespace", NAMESPACE, "--ignore-not-found", "--timeout", TIMEOUT]
-    subprocess.run(line, check=False, capture_output=True)
+    done = subprocess.run([*line, *([] if heal else ["--no-hooks"])], check=False, capture_output=True)
+    if heal and done.returncode != 0:
+        subprocess.run([*line, "--no-hooks"], check=False, capture_output=True)

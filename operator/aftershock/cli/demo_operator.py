@@ -56,7 +56,7 @@ def command() -> int:
 def _demo(plane: ControlPlane, ours: Tied, own: Path) -> int:
     """`own`: the home of the operator and the reaper, whose places are none of this machine's once the demo is over."""
     _start_plane(plane)
-    kubectl = Kubectl(plane.kubectl, str(plane.kubeconfig), NAMESPACE)
+    kubectl = Kubectl(plane.kubectl, str(plane.kubeconfig), NAMESPACE, cache=str(plane.folder / "kubectl"))
     stack = local.up(ERA, LOCAL, progress=click.echo)
     _teach(kubectl, stack)
     click.echo("starting the operator and its reaper")

@@ -30,6 +30,8 @@ class Kubectl:
     program: Path
     kubeconfig: str
     namespace: str
+    cache: str = ""
+    """Where it keeps what it learned of the cluster; empty: in the user's home, as always."""
 
     def __call__(self, *arguments: str, feed: str = "") -> str:
         """Run it quietly; return what it prints. StackError with what it complains of."""
@@ -91,7 +93,8 @@ class Kubectl:
 
     @property
     def _environment(self) -> dict[str, str]:
-        return {**os.environ, "KUBECONFIG": self.kubeconfig}
+        cache = {"KUBECACHEDIR": self.cache} if self.cache else {}
+        return {**os.environ, "KUBECONFIG": self.kubeconfig, **cache}
 
     def _line(self, *arguments: str) -> list[str]:
         return [str(self.program), "--namespace", self.namespace, *arguments]
