@@ -1,4 +1,4 @@
-# Two commands: `make demo` and `make test`. Both work on a fresh machine with Python >= 3.11; nothing is installed
+# `make demo`, `make demo-operator` and `make test` work on a fresh machine with Python >= 3.11; nothing is installed
 # outside .venv, the cache of built programs and (as root, for tests) some of Debian's packages.
 
 VENV    ?= .venv
@@ -8,10 +8,13 @@ BIN      = $(VENV)/bin
 STAMP    = $(VENV)/.installed
 STAMPDEV = $(VENV)/.installed-dev
 
-.PHONY: demo test soak bench setup lint clean
+.PHONY: demo demo-operator test soak bench setup lint clean
 
 demo: $(STAMP)  ## a real PostgreSQL runs out of connections, recovers, and gets its verdict
 	@$(BIN)/python -m aftershock demo
+
+demo-operator: $(STAMP)  ## the same by `kubectl apply`, on a control plane made for it, or on the cluster of your KUBECONFIG
+	@$(BIN)/python -m aftershock demo --operator
 
 test: setup  ## every test, slow layers last
 	$(BIN)/python -m pytest
