@@ -118,11 +118,16 @@ def facts(run: Mapping[str, Any]) -> RunFacts:
 
 
 def left(conditions: Iterable[Mapping[str, Any]]) -> str:
-    """Return what a run left behind, as its conditions say; nothing if they don't say that anything is."""
-    for one in conditions:
-        if (one.get("type"), one.get("status")) in {("StuckOnCleanup", "True"), ("CleanedUp", "False")}:
-            return str(one.get("message") or one.get("reason") or "something")
-    return ""
+    """Return what a run may have left behind, as its conditions say; nothing if it is clean, or was never begun.
+
+    `StuckOnCleanup` is newer than the verdict: where it says False, the reaper has seen since that nothing is left.
+    """
+    said = {one.get("type"): one for one in conditions}
+    stuck, cleaned = said.get("StuckOnCleanup"), said.get("CleanedUp")
+    told = stuck if stuck is not None else cleaned
+    if told is None or (told.get("type"), told.get("status")) in {("StuckOnCleanup", "False"), ("CleanedUp", "True")}:
+        return ""
+    return str(told.get("message") or told.get("reason") or "something")
 
 
 def created(tree: Mapping[str, Any]) -> datetime:
