@@ -223,7 +223,7 @@ class Field:
         return self._part(line, kubeconfig)
 
     def reaper(self) -> Part:
-        line = ["reap", "--watch", "--cluster", "--launcher", "child", "-n", self.namespace]
+        line = ["reap", "--watch", "--cluster", "-n", self.namespace]
         return self._part([*line, "--health-port", "0", "--metrics-port", "0"], None)
 
     def _part(self, line: Sequence[str], kubeconfig: Path | None) -> Part:

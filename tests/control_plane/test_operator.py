@@ -1,7 +1,6 @@
 """The operator on a real API server: what is applied becomes Runs, and they end with a verdict and nothing left."""
 
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -10,22 +9,8 @@ import pytest
 from aftershock.adapters import kubernetes as k8s
 from aftershock.runtime.cluster import objects
 from aftershock.stacks.control_plane import ControlPlane
-from component.conftest import toxiproxy_url  # noqa: F401 - fixture
 from control_plane.conftest import Kubectl, started_plane, until
 from control_plane.operating import Field, Part, field_on, latency
-
-
-@pytest.fixture
-def field(
-    api: k8s.Api,
-    applied_crds: None,
-    plane: ControlPlane,
-    toxiproxy_url: str,
-    tmp_path: Path,  # noqa: F811
-) -> Iterator[Field]:
-    with field_on(api, plane.kubeconfig, toxiproxy_url, tmp_path) as one:
-        yield one
-
 
 # When a Run is made
 
@@ -216,12 +201,12 @@ def test_what_does_not_fit_its_stack_is_told_on_the_run(field: Field) -> None:
     assert not field.injected
 
 
-def test_without_its_kinds_it_says_so_and_goes_on_when_they_are_there(tmp_path: Path, toxiproxy_url: str) -> None:  # noqa: F811
+def test_without_its_kinds_it_says_so_and_goes_on_when_they_are_there(tmp_path: Path, shared_toxiproxy: str) -> None:
     from control_plane.conftest import install_crds
 
     with started_plane() as fresh:
         api = k8s.Api.connect(fresh.kubeconfig)
-        with field_on(api, fresh.kubeconfig, toxiproxy_url, tmp_path) as field:
+        with field_on(api, fresh.kubeconfig, shared_toxiproxy, tmp_path) as field:
             operator = field.operator()
             operator.until_said("aftershock crds | kubectl apply -f -")
             install_crds(api)

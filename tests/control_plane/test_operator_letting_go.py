@@ -11,21 +11,9 @@ import pytest
 from aftershock.adapters import kubernetes as k8s
 from aftershock.runtime.cluster import objects
 from aftershock.stacks.control_plane import ControlPlane
-from component.conftest import end, free_port, start_toxiproxy, toxiproxy_url  # noqa: F401 - fixture
+from component.conftest import end, free_port, start_toxiproxy
 from control_plane.conftest import until
 from control_plane.operating import Field, field_on, latency
-
-
-@pytest.fixture
-def field(
-    api: k8s.Api,
-    applied_crds: None,
-    plane: ControlPlane,
-    toxiproxy_url: str,
-    tmp_path: Path,  # noqa: F811
-) -> Iterator[Field]:
-    with field_on(api, plane.kubeconfig, toxiproxy_url, tmp_path) as one:
-        yield one
 
 
 @pytest.mark.parametrize("resource", [k8s.EXPERIMENTS, k8s.RUNS], ids=lambda each: str(each.plural))

@@ -1,28 +1,10 @@
 """Runs that can't start yet: each says what it waits for, starts when that is there, and gives up after `waitFor`."""
 
 import base64
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
 
 from aftershock.adapters import kubernetes as k8s
-from aftershock.stacks.control_plane import ControlPlane
-from component.conftest import toxiproxy_url  # noqa: F401 - fixture
 from control_plane.conftest import until
-from control_plane.operating import Field, field_on, latency
-
-
-@pytest.fixture
-def field(
-    api: k8s.Api,
-    applied_crds: None,
-    plane: ControlPlane,
-    toxiproxy_url: str,
-    tmp_path: Path,  # noqa: F811
-) -> Iterator[Field]:
-    with field_on(api, plane.kubeconfig, toxiproxy_url, tmp_path) as one:
-        yield one
+from control_plane.operating import Field, latency
 
 
 def test_it_waits_for_era_stack_and_secret_and_starts_when_they_are_there(field: Field) -> None:
