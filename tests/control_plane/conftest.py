@@ -9,6 +9,7 @@ and a deleted namespace stays `Terminating`. There is no node either. What needs
 `namespace`  a new namespace on `plane`; what is ours in it goes at the end, finalizers or not
 `api`        aftershock's adapter for `plane`, as its administrator
 `kubectl`    the real kubectl on `plane`, in `namespace`
+`field`      such a namespace with a Toxiproxy and a service, where operators and reapers can be started (operating.py)
 `applied_crds`  our CRDs are on `plane` (and, by `install_crds`, on any other)
 """
 
@@ -21,6 +22,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -29,7 +31,11 @@ from aftershock.errors import StackError
 from aftershock.runtime.cluster.crds import crds
 from aftershock.stacks import programs
 from aftershock.stacks.control_plane import ControlPlane
+from component.conftest import end, free_port, start_toxiproxy
 from control_plane.cutter import Cutter
+
+if TYPE_CHECKING:
+    from control_plane.operating import Field
 
 DEFINITIONS = k8s.Resource("apiextensions.k8s.io/v1", "customresourcedefinitions", namespaced=False)
 SERVICE_ACCOUNTS = k8s.Resource("v1", "serviceaccounts")
@@ -231,3 +237,22 @@ def _served(api: k8s.Api, spec: k8s.Tree) -> bool:
     except (k8s.ApiAwayError, k8s.MissingError):
         return False
     return True
+
+
+@pytest.fixture(scope="session")
+def shared_toxiproxy() -> Iterator[str]:
+    """A Toxiproxy for the session; each test makes proxies of its own."""
+    port = free_port()
+    process = start_toxiproxy(port)
+    yield f"http://127.0.0.1:{port}"
+    end(process)
+
+
+@pytest.fixture
+def field(
+    api: k8s.Api, applied_crds: None, plane: ControlPlane, shared_toxiproxy: str, tmp_path: Path
+) -> "Iterator[Field]":
+    from control_plane.operating import field_on
+
+    with field_on(api, plane.kubeconfig, shared_toxiproxy, tmp_path) as one:
+        yield one

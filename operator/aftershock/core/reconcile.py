@@ -8,9 +8,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import Enum
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from croniter import croniter
+from croniter import CroniterError, croniter
 
 
 @dataclass(frozen=True)
@@ -94,6 +94,25 @@ def due(cron: str, zone: str, since: datetime, now: datetime, deadline: float) -
     last: datetime = found.astimezone(UTC)
     timely = last > since and now - last <= timedelta(seconds=deadline)
     return last if timely else None
+
+
+def meaningless(cron: str, zone: str, now: datetime) -> str:
+    """Say why a schedule never comes due, or can't be read; nothing if it can.
+
+    >>> meaningless("0 0 30 2 *", "Etc/UTC", datetime(2026, 1, 1, tzinfo=UTC)) != ""
+    True
+    >>> meaningless("0 3 * * 1-5", "Europe/Berlin", datetime(2026, 1, 1, tzinfo=UTC))
+    ''
+    """
+    try:
+        local = now.astimezone(ZoneInfo(zone))
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return f"spec.schedule.timeZone: `{zone}` is no time zone that is known here; write one like Europe/Berlin"
+    try:
+        croniter(cron, local).get_next(datetime)
+    except (CroniterError, ValueError, KeyError) as error:
+        return f"spec.schedule.cron: `{cron}` never comes due: {error}; write five fields, like `0 3 * * 1-5`"
+    return ""
 
 
 class Concurrency(Enum):

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from aftershock.adapters.kubernetes import EXPERIMENTS, RUNS, Api, ConflictError, MissingError, Tree
-from aftershock.core.reconcile import Concurrency, concurrency, due, surplus
+from aftershock.core.reconcile import Concurrency, concurrency, due, meaningless, surplus
 from aftershock.model.experiment import Experiment, Schedule
 from aftershock.model.problem import Invalid
 from aftershock.runtime.cluster import objects
@@ -14,6 +14,10 @@ from aftershock.runtime.cluster.world import World, created, facts, key, when
 
 LONGEST = 1000
 """Characters of a condition's message."""
+
+
+class _InTheWay(Exception):
+    """A Run can't be made yet: another one has its name."""
 
 
 class Experiments:
@@ -38,18 +42,26 @@ class Experiments:
         except Invalid as invalid:
             self._invalid(tree, str(invalid))
             return False
-        self._make(tree, sound)
+        schedule = sound.spec.schedule
+        if schedule and (why := meaningless(schedule.cron, schedule.time_zone, datetime.now(UTC))):
+            self._invalid(tree, why)
+            return False
+        try:
+            self._make(tree, sound)
+        except _InTheWay as other:
+            self._write(tree, "False", "WaitingForDeletion", str(other), {})
+            return True
         self._limit(namespace, name, sound)
         return False
 
     # Runs
 
     def _make(self, tree: Tree, sound: Experiment) -> None:
-        status, meta = tree.get("status") or {}, tree["metadata"]
-        ready = objects.condition(status.get("conditions") or [], "Ready") or {}
-        seen = status.get("observedGeneration") == meta["generation"] and ready.get("status") == "True"
+        meta, seen = tree["metadata"], _seen(tree)
         news: Tree = {}
         if sound.spec.trigger == "OnApply" and not seen:
+            if not self._unseen(tree):
+                return
             news["lastRun"] = self._run(tree, objects.run_name(meta["name"], meta["generation"]), {})
         elif sound.spec.trigger == "Schedule" and sound.spec.schedule is not None:
             news.update(self._scheduled(tree, sound.spec.schedule, seen=seen))
@@ -76,14 +88,30 @@ class Experiments:
         name = objects.run_name(meta["name"], meta["generation"], str(int(at.timestamp() // 60)))
         return {"lastScheduled": _text(at), "lastRun": self._run(tree, name, {objects.SCHEDULED: _text(at)})}
 
+    def _unseen(self, tree: Tree) -> bool:
+        """Ask whether no Run was made of this version. It may have been, and be gone: the status tells, if it is read anew."""
+        meta = tree["metadata"]
+        there = self._api.find(EXPERIMENTS, meta["name"], meta["namespace"])
+        if there is None or any(there["metadata"][one] != meta[one] for one in ("uid", "generation")):
+            return False  # the watch tells what it is now
+        return not _seen(there)
+
     def _run(self, tree: Tree, name: str, annotations: Mapping[str, str]) -> str:
         try:
             self._api.create(RUNS, objects.run_tree(tree, name, annotations))
         except ConflictError:
+            self._must_be_ours(tree, name)
             return name  # it is there: that was done before
         event(self._api, tree, "Experiment", "RunCreated", f"made the Run {name}")
         self._say(f"{'/'.join(key(tree))}: made the Run {name}")
         return name
+
+    def _must_be_ours(self, tree: Tree, name: str) -> None:
+        """Raise _InTheWay where a Run of that name is of an Experiment that is gone, or goes itself."""
+        run = self._api.find(RUNS, name, tree["metadata"]["namespace"])
+        owners = objects.owners(run) if run is not None else set()
+        if run is None or (owners and tree["metadata"]["uid"] not in owners):
+            raise _InTheWay(f"the Run {name} of an Experiment of this name that is gone has to go first")
 
     def _limit(self, namespace: str, name: str, sound: Experiment) -> None:
         limit = sound.spec.history_limit
@@ -95,7 +123,7 @@ class Experiments:
         """Delete the Runs of an Experiment that is gone, also where no garbage collector does: they heal first."""
         alive = tree["metadata"]["uid"] if tree is not None and not tree["metadata"].get("deletionTimestamp") else None
         for run in self._world.runs_of(namespace, name):
-            owners = {one["uid"] for one in run["metadata"].get("ownerReferences") or [] if one["kind"] == "Experiment"}
+            owners = objects.owners(run)
             if not owners or alive in owners or run["metadata"].get("deletionTimestamp"):
                 continue
             there = self._api.find(EXPERIMENTS, name, namespace)
@@ -141,6 +169,13 @@ class Experiments:
             self._api.patch(EXPERIMENTS, meta["name"], {"status": after}, meta["namespace"], subresource="status")
         except MissingError:
             return
+
+
+def _seen(tree: Tree) -> bool:
+    """Tell whether this version was found sound, and what was to be made of it at once has been made."""
+    status = tree.get("status") or {}
+    ready = objects.condition(status.get("conditions") or [], "Ready") or {}
+    return status.get("observedGeneration") == tree["metadata"]["generation"] and ready.get("status") == "True"
 
 
 def _text(at: datetime) -> str:

@@ -3,6 +3,7 @@
 The operator asks with it whether a run can start, the executor starts with it. Nothing is touched.
 """
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +21,9 @@ from aftershock.runtime import loading
 from aftershock.runtime.cluster import materialise, objects
 from aftershock.runtime.loading import Request
 
+Places = Mapping[str, str]
+"""What a run holds: a name for each place, the same in every Stack that means it, and what to call it to a person."""
+
 LONGEST = 1000
 """Characters of a condition's message."""
 
@@ -33,13 +37,39 @@ class Lacking(Exception):
     final: bool = False
 
 
-def check(api: Api, run: Mapping[str, Any]) -> None:
-    """Raise Lacking if the Run can't start: what it names isn't there, or doesn't fit."""
+def check(api: Api, run: Mapping[str, Any]) -> Places:
+    """Return the places that the Run will hold. Raise Lacking if it can't start: what it names isn't there, or doesn't fit."""
     stack = _stack(api, run)
     _definition(run, stack)
     _eras(api, run, stack)
-    for secret, key in objects.secrets_of(stack.object):
-        _secret(api, run["metadata"]["namespace"], secret, key)
+    namespace = run["metadata"]["namespace"]
+    keys = objects.secrets_of(stack.object)
+    return _places(namespace, stack.object, {at: _secret(api, namespace, *at) for at in keys})
+
+
+def places(api: Api, run: Mapping[str, Any]) -> Places:
+    """Return the places that a Run holds which goes on, as far as they can be told now."""
+    try:
+        stack = _stack(api, run).object
+        namespace = run["metadata"]["namespace"]
+        return _places(namespace, stack, {at: _secret(api, namespace, *at) for at in objects.secrets_of(stack)})
+    except Lacking:
+        return {}
+
+
+def _places(namespace: str, stack: Stack, secrets: Mapping[tuple[str, str], str]) -> Places:
+    """Name each place by what is the same for all Stacks that mean it; a DSN by its digest, as it is secret."""
+    found = {f"toxiproxy {one.url.rstrip('/').lower()}": f"the Toxiproxy {one.url}" for one in stack.spec.toxiproxies}
+    for database in stack.spec.databases:
+        at = database.dsn.secret_ref
+        dsn = secrets.get((at.name, at.key)) if at is not None else None
+        if dsn:
+            found[f"database {hashlib.sha256(dsn.encode()).hexdigest()}"] = f"the database {database.name}"
+    for workload in stack.spec.workloads:
+        if workload.selector:
+            chosen = ",".join(f"{label}={value}" for label, value in sorted(workload.selector.items()))
+            found[f"pods {namespace} {chosen}"] = f"the workload {workload.name}"
+    return found
 
 
 def gather(api: Api, run: Mapping[str, Any], folder: Path) -> Request:
@@ -103,7 +133,8 @@ def _era(api: Api, name: str) -> Document[Era]:
         raise Lacking("WaitingForEra", _short(f"the Era {name} is not sound: {invalid}")) from None
 
 
-def _secret(api: Api, namespace: str, name: str, key: str) -> None:
+def _secret(api: Api, namespace: str, name: str, key: str) -> str:
+    """Return a Secret's value, as the API has it."""
     tree = api.find(SECRETS, name, namespace)
     if tree is None:
         raise Lacking(
@@ -111,6 +142,7 @@ def _secret(api: Api, namespace: str, name: str, key: str) -> None:
         )
     if key not in (tree.get("data") or {}):
         raise Lacking("WaitingForSecret", f"the Secret {name} has no key {key}; it starts when it has")
+    return str(tree["data"][key])
 
 
 def _short(text: str) -> str:

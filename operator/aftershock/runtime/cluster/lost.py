@@ -7,7 +7,7 @@ to be found without its executor again and again, with no failure of the API in 
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -73,7 +73,8 @@ class Coroner:
     async def round(self) -> None:
         """Look at every run once. Any failure of the API clears all suspicion: what was seen before it proves nothing."""
         try:
-            suspected = [run for run in await self._claimed() if not await self._lives(run)]
+            runs = await self._listed()
+            suspected = [run for run in runs if _claimed(run) and not await self._lives(run)]
         except ApiAwayError:
             self._suspected = {}
             raise
@@ -82,29 +83,42 @@ class Coroner:
         for run in suspected:
             if now - self._suspected[_uid(run)] >= self._settled:
                 await self._end(run)
+        for run in filter(_stuck, runs):
+            await self._end(run, self._cleared)
 
-    async def _claimed(self) -> list[Tree]:
+    async def _listed(self) -> list[Tree]:
         runs: list[Tree] = []
         everywhere: Sequence[str | None] = [None]
         for namespace in self._namespaces or everywhere:
             runs += await within(PATIENCE, self._api.list, RUNS, namespace)
-        return [run for run in runs if _status(run).get("executor") and _status(run).get("phase") != "Finished"]
+        return runs
 
     async def _lives(self, run: Tree) -> bool:
         return await within(PATIENCE, self._launcher.alive, run)
 
-    async def _end(self, run: Tree) -> None:
+    async def _end(self, run: Tree, how: Callable[[Tree], Awaitable[str | None]] | None = None) -> None:
         """End one lost run, or say what is in the way. Somebody who was faster, or a run that is gone, is as good."""
         where = f"run {run['metadata']['namespace']}/{run['metadata']['name']}"
         try:
-            if line := await self._conclude(run):
+            if line := await (how or self._conclude)(run):
                 self._say(f"{where} {line}")
         except (ConflictError, MissingError):
             self._suspected.pop(_uid(run), None)
         except ApiAwayError:
             raise
         except AftershockError as error:
-            self._say(f"{where} lost its executor and can't be ended: {error.problem}: {error.advice}")
+            self._say(f"{where} can't be ended: {error.problem}: {error.advice}")
+
+    async def _cleared(self, run: Tree) -> str | None:
+        """Ask the targets of a run that is over and was not clean; say on it that it is, once it is."""
+        token = _status(run).get("token") or objects.token(_uid(run))
+        found = await self._ask(run, token, RunFolder(objects.run_folder(run["metadata"]["name"], token)))
+        if found.amiss or found.waiting:
+            return None
+        await self._patch(
+            run, {"conditions": self._condition(run, _conditions(run), "False", "Clean", "Nothing is left")}
+        )
+        return "is over, and now clean: nothing of it is left"
 
     async def _conclude(self, run: Tree) -> str | None:
         token = _status(run).get("token") or objects.token(_uid(run))
@@ -183,6 +197,16 @@ class Coroner:
 
 def _status(run: Mapping[str, Any]) -> Mapping[str, Any]:
     return run.get("status") or {}
+
+
+def _claimed(run: Mapping[str, Any]) -> bool:
+    return bool(_status(run).get("executor")) and _status(run).get("phase") != "Finished"
+
+
+def _stuck(run: Mapping[str, Any]) -> bool:
+    """Tell whether a run is over and was found not to be clean."""
+    said = objects.condition(_conditions(run), "StuckOnCleanup") or {}
+    return _status(run).get("phase") == "Finished" and said.get("status") == "True"
 
 
 def _conditions(run: Mapping[str, Any]) -> list[Tree]:

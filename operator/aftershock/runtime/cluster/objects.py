@@ -185,6 +185,12 @@ def owner_reference(tree: Mapping[str, Any], kind: str, api_version: str = OURS)
     return {"apiVersion": api_version, "kind": kind, "name": meta["name"], "uid": meta["uid"], "controller": True}
 
 
+def owners(run: Mapping[str, Any]) -> set[str]:
+    """Return the uids of the Experiments that own a Run: none where somebody made it by hand."""
+    references = run["metadata"].get("ownerReferences") or []
+    return {str(one["uid"]) for one in references if one.get("kind") == "Experiment"}
+
+
 # Conditions
 
 

@@ -5,7 +5,7 @@ time, by another operator too. Runs of one Stack are looked at one after the oth
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -15,7 +15,7 @@ from aftershock.errors import AftershockError
 from aftershock.runtime.cluster.experiments import Experiments
 from aftershock.runtime.cluster.launchers import Launcher
 from aftershock.runtime.cluster.runs import Runs
-from aftershock.runtime.cluster.world import World, key
+from aftershock.runtime.cluster.world import World, absent, key
 
 Say = Callable[[str], object]
 What = tuple[Literal["experiment", "stack"], str, str]
@@ -32,6 +32,9 @@ AGAIN = 2.0
 
 RESYNC = 20.0
 """Seconds between two comparisons of what the watch has shown with what the API lists."""
+
+LATE = 2
+"""Comparisons in a row that find the watch behind what was listed a comparison ago: then it delivers no more."""
 
 
 @dataclass
@@ -58,23 +61,41 @@ class Operator:
         self._bell = asyncio.Event()
         self._resynced = 0.0
         self._lagging = 0
+        self._shown: dict[str, int] = {}  # by uid: the version that the watch has shown
+        self._expected: dict[
+            str, int
+        ] = {}  # by uid: the version that was listed last, which the watch has to show by now
         self._loop = asyncio.get_running_loop()
 
     # What the watch shows
 
     def experiment_seen(self, tree: Tree, *, gone: bool = False) -> None:
         """Take in an Experiment."""
+        self._shown.pop(tree["metadata"]["uid"], None) if gone else self._was_shown(tree)
+        self._take_experiment(tree, gone=gone)
+
+    def _take_experiment(self, tree: Tree, *, gone: bool = False) -> None:
         if self.world.saw_experiment(tree, gone=gone):
             self.mark("experiment", *key(tree))
 
     def run_shown(self, tree: Tree, *, gone: bool = False) -> None:
         """Take in a Run."""
+        self._shown.pop(tree["metadata"]["uid"], None) if gone else self._was_shown(tree)
+        self._take_run(tree, gone=gone)
+
+    def _take_run(self, tree: Tree, *, gone: bool = False) -> None:
         (self.run_gone if gone else self.run_seen)(tree)
+        new = self.world.run(key(tree)) is None
         if self.world.saw_run(tree, gone=gone):
             namespace, _ = key(tree)
             self.mark("stack", namespace, tree["spec"]["stack"])
-            if gone or (tree.get("status") or {}).get("phase") in {None, "Finished"}:
-                self.mark("experiment", namespace, tree["spec"]["experiment"])
+            if new or gone or (tree.get("status") or {}).get("phase") in {None, "Finished"}:
+                self.mark(
+                    "experiment", namespace, tree["spec"]["experiment"]
+                )  # it may be gone, and nobody has seen it go
+
+    def _was_shown(self, tree: Tree) -> None:
+        self._shown[tree["metadata"]["uid"]] = int(tree["metadata"]["resourceVersion"])
 
     def stack_seen(self, tree: Tree) -> None:
         """A Stack is there, or has changed: Runs may have waited for it."""
@@ -155,28 +176,25 @@ class Operator:
 
     async def _resync(self) -> None:
         """Compare what the watch has shown with what there is: a watch that delivers no more is seen, and made up for."""
+        known_experiments, known_runs = self.world.experiments(), self.world.runs()
         try:
             experiments = await self._listed(EXPERIMENTS)
             runs = await self._listed(RUNS)
         except AftershockError as error:
             self.say(f"{error.problem}: {error.advice}")
             return
-        before = self._newest()
-        stale = [each for each in (*experiments, *runs) if _behind(before.get(each["metadata"]["uid"]), each)]
+        late = [uid for uid, version in self._expected.items() if self._shown.get(uid, 0) < version]
+        self._lagging = self._lagging + 1 if late else 0
+        everything = (*experiments, *runs)
+        self._expected = {each["metadata"]["uid"]: int(each["metadata"]["resourceVersion"]) for each in everything}
         for each in experiments:
-            self.experiment_seen(each)
+            self._take_experiment(each)
         for each in runs:
-            self.run_shown(each)
-        gone_experiments, gone_runs = self.world.absent(experiments, runs)
-        for each in gone_experiments:
-            self.experiment_seen(each, gone=True)
-        for each in gone_runs:
-            self.run_shown(each, gone=True)
-        self._lagging = self._lagging + 1 if stale else 0
-
-    def _newest(self) -> dict[str, int]:
-        known: Iterable[Tree] = (*self.world.experiments(), *self.world.runs())
-        return {each["metadata"]["uid"]: int(each["metadata"]["resourceVersion"]) for each in known}
+            self._take_run(each)
+        for each in absent(known_experiments, experiments):
+            self._take_experiment(each, gone=True)
+        for each in absent(known_runs, runs):
+            self._take_run(each, gone=True)
 
     async def _listed(self, resource: object) -> list[Tree]:
         found: list[Tree] = []
@@ -188,9 +206,4 @@ class Operator:
         """Say what is wrong with this process; nothing where nothing is. That the API is away is no reason to restart."""
         if self._loop.time() - self._resynced > 6 * RESYNC + DEADLINE and self._resynced:
             return "no look at the API's lists for two minutes"
-        return "the watch delivers nothing any more" if self._lagging >= 3 else ""
-
-
-def _behind(known: int | None, listed: Tree) -> bool:
-    """Tell whether what the watch has shown is older than what is listed. Both are read within a moment of each other."""
-    return known is None or known < int(listed["metadata"]["resourceVersion"])
+        return "the watch delivers nothing any more" if self._lagging >= LATE else ""

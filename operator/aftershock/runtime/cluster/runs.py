@@ -3,15 +3,18 @@
 It has executors started and writes what a Run waits for. From the claim on, a Run's status is its executor's.
 """
 
+import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
+from threading import Lock
 from typing import Any, Literal
 
 from aftershock.adapters.kubernetes import EXPERIMENTS, LEASES, RUNS, Api, ConflictError, MissingError, Tree
 from aftershock.core.reconcile import Release, RunFacts, in_line, overdue, release
 from aftershock.model.units import Duration, UnitError
 from aftershock.runtime.cluster import inputs, objects
-from aftershock.runtime.cluster.inputs import Lacking
+from aftershock.runtime.cluster.inputs import Lacking, Places
 from aftershock.runtime.cluster.launchers import Launcher
 from aftershock.runtime.cluster.tell import event
 from aftershock.runtime.cluster.world import World, created, facts, key, left
@@ -20,12 +23,20 @@ PATIENCE = 600.0
 """Seconds that a Run waits whose definition doesn't say."""
 
 
+LONGEST_PAUSE = 10.0
+"""Seconds before a Run whose executor gave it back is launched again, at most."""
+
+ESCAPE = f'to let go of it as it is, annotate it with {objects.ABANDON}="<reason>"'
+
+
 class Runs:
     """Looks at the Runs of a Stack. At most `most` executors are about at once."""
 
     def __init__(self, api: Api, world: World, launcher: Launcher, most: int, say: Callable[[str], object]) -> None:
         self._api, self._world, self._launcher, self._most, self._say = api, world, launcher, most, say
-        self._turned_away: dict[str, int] = {}
+        self._places: dict[str, Places] = {}  # by uid: what a Run that goes on, or is about to, holds
+        self._tries: dict[str, tuple[int, float]] = {}  # by uid: how often it was launched, and when it may be again
+        self._turns = Lock()
 
     def waiting(self) -> list[Tree]:
         """Return the Runs that no executor has claimed, and that are not over."""
@@ -40,8 +51,10 @@ class Runs:
         line = [runs[one.uid] for one in in_line(known.values())]
         going = [one for one in known.values() if one.claimed and not one.finished]
         self._free(namespace, stack, going)
-        for place, run in enumerate(line):
-            self._consider(run, first=line[0] if place else None)
+        ahead = going[0].name if going else ""
+        for run in line:
+            if self._consider(run, ahead) and not ahead:
+                ahead = run["metadata"]["name"]
         return bool(line)
 
     # Letting go
@@ -57,12 +70,25 @@ class Runs:
                 event(self._api, run, "Run", "Abandoned", f"let go by request ({reason}): {what}", severity="Warning")
             case Release.KEEP:
                 if one.finished:
-                    what = left((run.get("status") or {}).get("conditions") or [])
-                    event(self._api, run, "Run", "StuckOnCleanup", what, severity="Warning")
+                    self._stuck(run)
                 return
         if one.finished:
             self._say_verdict(run)
         self._take_off(run)
+
+    def _stuck(self, run: Tree) -> None:
+        """Say on a Run that is over that it isn't clean. The reaper takes that back once it is."""
+        before = (run.get("status") or {}).get("conditions") or []
+        if objects.condition(before, "StuckOnCleanup") is not None:
+            return
+        message = f"{left(before)} The reaper goes on asking; {ESCAPE}"
+        generation = run["metadata"].get("generation")
+        after = objects.set_condition(
+            before, "StuckOnCleanup", "True", reason="ResidueLeft", message=message, generation=generation
+        )
+        with suppress(ConflictError, MissingError):  # changed meanwhile: the watch tells
+            self._patch(run, {"conditions": after})
+            event(self._api, run, "Run", "StuckOnCleanup", message, severity="Warning")
 
     def _say_verdict(self, run: Tree) -> None:
         status = run.get("status") or {}
@@ -101,19 +127,26 @@ class Runs:
         except ConflictError:
             return
 
-    def _consider(self, run: Tree, first: Tree | None) -> None:
-        """Start a Run whose turn it is, or say what it waits for."""
+    def _consider(self, run: Tree, ahead: str) -> bool:
+        """Start a Run whose turn it is, or say what it waits for. Tell whether the Stack is all that it needs."""
+        complete = False
         try:
             run = self._prepared(run)
-            self._check(run)
-            if first is not None:
-                raise Lacking("WaitingForTarget", _behind(first["metadata"]["name"], run))
-            self._take_turn(run)
-            self._start(run)
+            places = self._check(run)
+            complete = True
+            if ahead:
+                raise Lacking("WaitingForTarget", _behind(ahead, run))
+            with self._turns:
+                self._hold_apart(run, places)
+                self._hold(run)
+                self._start(run)
+                self._places[run["metadata"]["uid"]] = places
         except Lacking as lacking:
-            self._wait(run, lacking)
+            with suppress(ConflictError, MissingError):
+                self._wait(run, lacking)
         except (ConflictError, MissingError):
-            return  # changed meanwhile: the watch tells
+            pass  # changed meanwhile: the watch tells
+        return complete
 
     def _prepared(self, run: Tree) -> Tree:
         """Give a Run that was made by hand what the operator gives: the finalizer first, and the definition."""
@@ -135,12 +168,30 @@ class Runs:
             raise Lacking("WaitingForExperiment", f"there is no Experiment {name} in the namespace {namespace}")
         return {"definition": experiment["spec"], "generation": experiment["metadata"]["generation"]}
 
-    def _check(self, run: Tree) -> None:
+    def _check(self, run: Tree) -> Places:
         if run["spec"].get("abort"):
             raise Lacking("Aborted", "its `abort` was set before it began", final=True)
-        inputs.check(self._api, run)
+        return inputs.check(self._api, run)
 
-    def _take_turn(self, run: Tree) -> None:
+    def _hold_apart(self, run: Tree, places: Places) -> None:
+        """Raise Lacking where a Run that goes on has one of the places, by whatever Stack."""
+        going = {one["metadata"]["uid"]: one for one in self._world.runs() if self._holds(one)}
+        self._places = {uid: held for uid, held in self._places.items() if uid in going}
+        for uid, other in going.items():
+            if uid == run["metadata"]["uid"]:
+                continue
+            if uid not in self._places:
+                self._places[uid] = inputs.places(self._api, other)
+            if shared := sorted(places[one] for one in places.keys() & self._places[uid].keys()):
+                message = f"the Run {_called(other, run)} holds {shared[0]}; it starts when that is over"
+                raise Lacking("WaitingForTarget", message)
+
+    def _holds(self, run: Tree) -> bool:
+        """Tell whether a Run goes on, or is about to."""
+        one = facts(run)
+        return not one.finished and (one.claimed or self._launcher.under_way(run))
+
+    def _hold(self, run: Tree) -> None:
         """Get hold of the Stack for the Run; raise Lacking where another has it."""
         try:
             self._api.create(LEASES, objects.stack_lease(run))
@@ -152,12 +203,27 @@ class Runs:
                 raise Lacking("WaitingForTarget", _behind(holder, run)) from None
 
     def _start(self, run: Tree) -> None:
-        about = [each for each in self._world.runs() if self._launcher.under_way(each)]
-        if len(about) >= self._most and not self._launcher.under_way(run):
-            raise Lacking("WaitingForRoom", f"{len(about)} runs go on already; --max-runs allows no more")
-        if not self._launcher.under_way(run):
-            self._launcher.start(run)
-            self._say(f"{'/'.join(key(run))}: started")
+        if self._launcher.under_way(run):
+            return
+        going = sum(map(self._holds, self._world.runs()))
+        if going >= self._most:
+            raise Lacking("WaitingForRoom", f"{going} runs go on already; --max-runs allows no more")
+        self._not_too_often(run)
+        self._launcher.start(run)
+        self._say(f"{'/'.join(key(run))}: started")
+
+    def _not_too_often(self, run: Tree) -> None:
+        """Raise Lacking where an executor has just given the Run back, or ended before it claimed it."""
+        uid, now = run["metadata"]["uid"], time.monotonic()
+        tries, again = self._tries.get(uid, (0, 0.0))
+        if tries and (now < again or overdue(created(run), datetime.now(UTC), _patience(run))):
+            said = objects.condition((run.get("status") or {}).get("conditions") or [], "Started")
+            if said is not None and said["status"] == "False":
+                raise Lacking(said["reason"], said["message"])
+            raise Lacking("ExecutorEnded", "its executor ended before it began; the operator's log may say why")
+        waiting = {each["metadata"]["uid"] for each in self.waiting()}
+        self._tries = {each: tried for each, tried in self._tries.items() if each in waiting}
+        self._tries[uid] = (tries + 1, now + min(2.0**tries, LONGEST_PAUSE))
 
     def _wait(self, run: Tree, lacking: Lacking) -> None:
         """Write what the Run waits for, or that it has waited for too long."""
@@ -192,6 +258,12 @@ class Runs:
 
 def _waits(one: RunFacts) -> bool:
     return not (one.claimed or one.finished or one.deleting)
+
+
+def _called(other: Mapping[str, Any], run: Mapping[str, Any]) -> str:
+    """Name a Run to another: with its namespace, where that is another's."""
+    (namespace, name), own = key(other), key(run)[0]
+    return name if namespace == own else f"{namespace}/{name}"
 
 
 def _behind(holder: str, run: Mapping[str, Any]) -> str:

@@ -23,13 +23,18 @@ def key(tree: Mapping[str, Any]) -> Key:
     return str(meta.get("namespace") or ""), str(meta["name"])
 
 
+REMEMBERED = 10_000
+"""Objects that went, of which an older list may still tell: a uid never comes back."""
+
+
 class World:
-    """Experiments and Runs by namespace and name."""
+    """Experiments and Runs by namespace and name; of two trees of one object, the newer."""
 
     def __init__(self) -> None:
         self._lock = Lock()
         self._experiments: dict[Key, Tree] = {}
         self._runs: dict[Key, Tree] = {}
+        self._gone: dict[str, None] = {}
 
     def saw_experiment(self, tree: Tree, *, gone: bool = False) -> bool:
         """Take in an Experiment; tell whether that is news."""
@@ -40,12 +45,19 @@ class World:
         return self._take(self._runs, tree, gone=gone)
 
     def _take(self, known: dict[Key, Tree], tree: Tree, *, gone: bool) -> bool:
+        uid = tree["metadata"]["uid"]
         with self._lock:
             before = known.get(key(tree))
+            same = before is not None and before["metadata"]["uid"] == uid
             if gone:
-                return known.pop(key(tree), None) is not None
+                self._gone[uid] = None
+                while len(self._gone) > REMEMBERED:
+                    del self._gone[next(iter(self._gone))]
+                return same and known.pop(key(tree), None) is not None
+            if uid in self._gone or (same and before is not None and _version(before) >= _version(tree)):
+                return False
             known[key(tree)] = tree
-        return before is None or before["metadata"]["resourceVersion"] != tree["metadata"]["resourceVersion"]
+        return True
 
     def experiment(self, at: Key) -> Tree | None:
         """Return an Experiment as it was seen last."""
@@ -73,13 +85,15 @@ class World:
         """Return the Runs of one Experiment."""
         return [run for run in self.runs() if key(run)[0] == namespace and run["spec"]["experiment"] == experiment]
 
-    def absent(self, experiments: Iterable[Tree], runs: Iterable[Tree]) -> tuple[list[Tree], list[Tree]]:
-        """Return what is known here and not among these: Experiments and Runs that went without being seen to go."""
-        there = {each["metadata"]["uid"] for each in (*experiments, *runs)}
-        return (
-            [each for each in self.experiments() if each["metadata"]["uid"] not in there],
-            [each for each in self.runs() if each["metadata"]["uid"] not in there],
-        )
+
+def absent(known: Iterable[Tree], listed: Iterable[Tree]) -> list[Tree]:
+    """Return what was known before a list was asked for, and isn't on it: it went without being seen to go."""
+    there = {each["metadata"]["uid"] for each in listed}
+    return [each for each in known if each["metadata"]["uid"] not in there]
+
+
+def _version(tree: Mapping[str, Any]) -> int:
+    return int(tree["metadata"]["resourceVersion"])
 
 
 def facts(run: Mapping[str, Any]) -> RunFacts:
@@ -104,11 +118,16 @@ def facts(run: Mapping[str, Any]) -> RunFacts:
 
 
 def left(conditions: Iterable[Mapping[str, Any]]) -> str:
-    """Return what a run left behind, as its conditions say; nothing if they don't say that anything is."""
-    for one in conditions:
-        if (one.get("type"), one.get("status")) in {("StuckOnCleanup", "True"), ("CleanedUp", "False")}:
-            return str(one.get("message") or one.get("reason") or "something")
-    return ""
+    """Return what a run may have left behind, as its conditions say; nothing if it is clean, or was never begun.
+
+    `StuckOnCleanup` is newer than the verdict: where it says False, the reaper has seen since that nothing is left.
+    """
+    said = {one.get("type"): one for one in conditions}
+    stuck, cleaned = said.get("StuckOnCleanup"), said.get("CleanedUp")
+    told = stuck if stuck is not None else cleaned
+    if told is None or (told.get("type"), told.get("status")) in {("StuckOnCleanup", "False"), ("CleanedUp", "True")}:
+        return ""
+    return str(told.get("message") or told.get("reason") or "something")
 
 
 def created(tree: Mapping[str, Any]) -> datetime:

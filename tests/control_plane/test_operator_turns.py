@@ -1,0 +1,110 @@
+"""Runs that can't start yet: each says what it waits for, starts when that is there, and gives up after `waitFor`."""
+
+import base64
+
+from aftershock.adapters import kubernetes as k8s
+from control_plane.conftest import until
+from control_plane.operating import Field, latency
+
+
+def test_it_waits_for_era_stack_and_secret_and_starts_when_they_are_there(field: Field) -> None:
+    field.operator()
+    field.apply(field.experiment(timeline=[latency()]))
+    assert "planted" in field.until_reason("slow-1", "WaitingForStack")
+    field.proxy(f"{field.namespace}.planted")
+    auth = {"bearer": {"secretRef": {"name": "words", "key": "pass"}}}
+    stack = field.stack()
+    stack["spec"]["indicators"][0]["http"]["auth"] = auth
+    field.api.create(k8s.STACKS, stack)
+    assert field.era_name in field.until_reason("slow-1", "WaitingForEra")
+    field.place_era()
+    assert "words" in field.until_reason("slow-1", "WaitingForSecret")
+    secret = {"metadata": {"name": "words"}, "data": {"other": ""}}
+    field.api.create(k8s.SECRETS, secret, field.namespace)
+    until(lambda: "no key pass" in field.condition("slow-1", "Started")[2])
+    assert "status" not in field.events("slow-1")
+    change = {"data": {"pass": base64.b64encode(b"tell-nobody").decode()}}
+    field.api.patch(k8s.SECRETS, "words", change, field.namespace)
+    assert field.verdict("slow-1") == "Passed"
+    assert field.condition("slow-1", "Started")[:2] == ("True", "Claimed")
+    assert any(b"tell-nobody" in asked.head for asked in field.service.asked)
+    assert not [path for path in field.state.rglob("*") if path.is_file() and b"tell-nobody" in path.read_bytes()]
+
+
+def test_it_waits_so_long_and_no_longer(field: Field) -> None:
+    field.operator()
+    field.apply(field.experiment(waitFor="1s"))
+    status = field.finished("slow-1")
+    assert status["verdict"] == "Error"
+    assert field.condition("slow-1", "Started")[1] == "DeadlineExceeded"
+    assert "no Stack planted" in field.condition("slow-1", "Started")[2]
+    field.place()
+    field.apply(field.experiment("sentinel"))
+    field.finished("sentinel-1")
+    assert field.status("slow-1") == status, "it is over, whatever appears"
+
+
+def test_two_runs_never_hold_one_stack_and_the_oldest_goes_first(field: Field) -> None:
+    field.place()
+    operator = field.operator()
+    field.apply(field.experiment("first", [latency("60s")]))
+    until(field.toxics)
+    for name in ("second", "third"):
+        field.apply(field.experiment(name, [latency("60s", latency="21ms")]))
+        assert "first-1" in field.until_reason(f"{name}-1", "WaitingForTarget")
+        assert field.status(f"{name}-1").get("executor") is None
+    operator.restart()
+    _abort(field, "first-1")
+    until(lambda: field.status("second-1").get("phase") == "Active")
+    until(lambda: "second-1" in field.condition("third-1", "Started")[2])
+    _abort(field, "second-1")
+    until(lambda: field.status("third-1").get("phase") == "Active")
+    _abort(field, "third-1")
+    assert field.toxics() == []
+    assert set(field.injected.values()) == {1}
+
+
+def _abort(field: Field, name: str) -> None:
+    field.api.patch(k8s.RUNS, name, {"spec": {"abort": True}}, field.namespace)
+    assert field.verdict(name) in {"Aborted", "Inconclusive"}, "the latter where nobody had looked yet"
+
+
+def test_two_stacks_that_name_one_place_are_not_held_at_once(field: Field) -> None:
+    """The executor finds the other's lease at the target: its Run waits again, and is no error."""
+    field.place("planted", "twin")
+    field.operator()
+    field.apply(field.experiment("first", [latency("60s")]))
+    until(field.toxics)
+    field.apply(field.experiment("second", [latency()], stack="twin"))
+    field.until_reason("second-1", "WaitingForTarget")
+    assert len(field.injected) == 2
+    _abort(field, "first-1")
+    assert field.verdict("second-1") == "Passed"
+
+
+def test_a_run_that_waits_can_be_called_off(field: Field) -> None:
+    field.place()
+    field.operator()
+    field.apply(field.experiment("first", [latency("60s")]))
+    until(field.toxics)
+    for name in ("second", "third"):
+        field.apply(field.experiment(name))
+        field.until_reason(f"{name}-1", "WaitingForTarget")
+    _abort(field, "second-1")
+    assert field.condition("second-1", "Started")[0] == "False"
+    field.api.delete(k8s.RUNS, "third-1", field.namespace)
+    until(lambda: field.find("third-1") is None)
+    assert field.status("first-1")["phase"] == "Active"
+
+
+def test_no_more_than_so_many_at_once(field: Field) -> None:
+    field.place()
+    field.api.create(k8s.STACKS, field.stack("other", toxiproxies=[], links=[]))
+    operator = field.operator("--max-runs", "1")
+    field.apply(field.experiment("first", [latency("60s")]))
+    until(field.toxics)
+    field.apply(field.experiment("second", stack="other"))
+    assert "--max-runs" in field.until_reason("second-1", "WaitingForRoom")
+    _abort(field, "first-1")
+    field.finished("second-1")
+    assert operator.said().count("started") == 2
