@@ -12,8 +12,8 @@ import click
 
 from aftershock.adapters import catalog
 from aftershock.cli import ending
+from aftershock.cli.demo_kubectl import Kubectl
 from aftershock.cli.demo_operator import EXPERIMENT, STACK, ended, experiment, open_
-from aftershock.cli.kubectl import Kubectl
 from aftershock.core.verdict import Verdict
 from aftershock.errors import InputError, StackError
 from aftershock.stacks import programs

@@ -16,7 +16,7 @@ import click
 
 from aftershock.adapters import catalog, home, store
 from aftershock.cli import ending
-from aftershock.cli.kubectl import Kubectl
+from aftershock.cli.demo_kubectl import Kubectl
 from aftershock.core.judge import judge_all
 from aftershock.errors import StackError
 from aftershock.faults.registry import FAULTS
