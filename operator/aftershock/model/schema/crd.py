@@ -2,19 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from inspect import getdoc
 
 import msgspec
 from msgspec import inspect
 
 from aftershock.model.era import Era
-from aftershock.model.experiment import Experiment, Injection
+from aftershock.model.experiment import Experiment
 from aftershock.model.metadata import API_VERSION, Record
-from aftershock.model.rules.making import valid
 from aftershock.model.run import Run
-from aftershock.model.schema import words
-from aftershock.model.schema.faults import Faults, injection
-from aftershock.model.schema.types import Schemas, Tree, told
+from aftershock.model.schema.types import Schemas, Tree
 from aftershock.model.stack import Stack
 
 GROUP, VERSION = API_VERSION.split("/")
@@ -75,7 +71,7 @@ KINDS: Mapping[type[Record], Shown] = {
 }
 
 
-def crd(kind: type[Record], faults: Faults) -> Tree:
+def crd(kind: type[Record]) -> Tree:
     """Return the definition of one kind."""
     shown, name = KINDS[kind], kind.__name__
     plural = f"{name.lower()}s"
@@ -96,18 +92,18 @@ def crd(kind: type[Record], faults: Faults) -> Tree:
             "group": GROUP,
             "names": names,
             "scope": "Namespaced" if shown.namespaced else "Cluster",
-            "versions": [_version(kind, shown, faults)],
+            "versions": [_version(kind, shown)],
         },
     }
 
 
-def _version(kind: type[Record], shown: Shown, faults: Faults) -> Tree:
+def _version(kind: type[Record], shown: Shown) -> Tree:
     version: Tree = {
         "name": VERSION,
         "served": True,
         "storage": True,
         "additionalPrinterColumns": [_column(*column) for column in (*shown.columns, _AGE)],
-        "schema": {"openAPIV3Schema": _document(kind, faults)},
+        "schema": {"openAPIV3Schema": _document(kind)},
     }
     if shown.selectable:
         version["selectableFields"] = [{"jsonPath": path} for path in shown.selectable]
@@ -121,18 +117,14 @@ def _column(heading: str, path: str, type_: str = "string") -> Tree:
     return {**column, "priority": 1} if heading.startswith("*") else column
 
 
-def _document(kind: type[Record], faults: Faults) -> Tree:
-    known, cel = injection(faults)
-    more: dict[type, Tree] = {Injection: {"properties": known, **valid(*cel)}}
+def _document(kind: type[Record]) -> Tree:
     fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
     properties: Tree = {
-        "apiVersion": {"type": "string", "description": "The version of the kind: `aftershock.dev/v1alpha1`."},
-        "kind": {"type": "string", "description": f"`{kind.__name__}`"},
+        "apiVersion": {"type": "string"},
+        "kind": {"type": "string"},
         "metadata": {"type": "object"},
+        "spec": Schemas().of(inspect.type_info(fields["spec"].type)),
     }
-    for part, schemas in (("spec", Schemas(more=more)), ("status", Schemas(bounded=False))):
-        if part in fields:
-            properties[part] = schemas.of(inspect.type_info(fields[part].type))
-            properties[part]["description"] = f"{words.of(kind, part)}\n\n{properties[part]['description']}"
-    document = {"type": "object", "description": getdoc(kind), "required": ["spec"], "properties": properties}
-    return told(document, kind)
+    if "status" in fields:
+        properties["status"] = Schemas(bounded=False).of(inspect.type_info(fields["status"].type))
+    return {"type": "object", "required": ["spec"], "properties": properties}

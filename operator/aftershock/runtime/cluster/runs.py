@@ -69,26 +69,27 @@ class Runs:
                 what = left((run.get("status") or {}).get("conditions") or []) or "what it may have left"
                 event(self._api, run, "Run", "Abandoned", f"let go by request ({reason}): {what}", severity="Warning")
             case Release.KEEP:
-                if one.finished:
-                    self._stuck(run)
+                self._stuck(run, finished=one.finished)
                 return
         if one.finished:
             self._say_verdict(run)
         self._take_off(run)
 
-    def _stuck(self, run: Tree) -> None:
-        """Say on a Run that is over that it isn't clean. The reaper takes that back once it is."""
+    def _stuck(self, run: Tree, *, finished: bool) -> None:
+        """Say on a Run that is over that it isn't clean. The reaper says so of lost ones, and takes it back once it is."""
         before = (run.get("status") or {}).get("conditions") or []
-        if objects.condition(before, "StuckOnCleanup") is not None:
+        said = objects.condition(before, "StuckOnCleanup")
+        if said is not None and said["status"] == "True":
+            event(self._api, run, "Run", "StuckOnCleanup", f"{said['message']}; {ESCAPE}", severity="Warning")
+        if said is not None or not finished:
             return
-        message = f"{left(before)} The reaper goes on asking; {ESCAPE}"
+        message = f"{left(before)} The reaper goes on asking."
         generation = run["metadata"].get("generation")
         after = objects.set_condition(
             before, "StuckOnCleanup", "True", reason="ResidueLeft", message=message, generation=generation
         )
         with suppress(ConflictError, MissingError):  # changed meanwhile: the watch tells
             self._patch(run, {"conditions": after})
-            event(self._api, run, "Run", "StuckOnCleanup", message, severity="Warning")
 
     def _say_verdict(self, run: Tree) -> None:
         status = run.get("status") or {}
