@@ -67,7 +67,6 @@ def own_toxiproxy() -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
     port = free_port()
     process = start_toxiproxy(port)
     yield f"http://127.0.0.1:{port}", process
-    process.send_signal(signal.SIGCONT)
     end(process)
 
 
