@@ -86,7 +86,7 @@ def test_hang_of_everything_keeps_the_rate() -> None:
 def test_failing_37_of_each_100() -> None:
     count = iter(range(1 << 30))
     with serving(lambda _: response(500 if next(count) % 100 < 37 else 200)) as server:
-        measured = measure(order([http("a", server.url)], counted="load"), 3.2, [(2.0, 1000.0), (3.0, 0.0)])
+        measured = measure(order([http("a", server.url)], counted="load"), 5.2, [(4.0, 1000.0), (5.0, 0.0)])
     assert measured.total() == (1000, 0, 630, {"status-500": 370})
 
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,9 @@ from aftershock.probes.loop import Loop
 from aftershock.probes.order import Order
 from aftershock.probes.process import Prober
 from planted import HANG, Measured, Server, collect, http, measure, order, response, serving
+
+STARTED = 4
+"""Run seconds by which a worker is ready, also on a busy machine: what is said of run seconds before would be luck."""
 
 
 def spawn(wanted: Order, *how: str) -> "subprocess.Popen[bytes]":
@@ -43,9 +47,10 @@ def spawn(wanted: Order, *how: str) -> "subprocess.Popen[bytes]":
 def test_load_follows_its_steps_and_ends_a_spike_by_itself() -> None:
     """The steps are given ahead; then the executor says nothing more."""
     with serving(lambda _: response()) as server:
-        steps = [(1.0, 100.0), (2.0, 500.0), (3.0, 100.0), (4.0, 0.0)]
-        measured = measure(order([http("a", server.url)], counted="load"), 4.5, steps)
-        per_second = [sum(s.planned for s in measured.slices() if s.n // 10 == second) for second in range(6)]
+        steps = [(STARTED, 100.0), (STARTED + 1, 500.0), (STARTED + 2, 100.0), (STARTED + 3, 0.0)]
+        measured = measure(order([http("a", server.url)], counted="load"), STARTED + 3.5, steps)
+        seconds = range(STARTED - 1, STARTED + 5)
+        per_second = [sum(s.planned for s in measured.slices() if s.n // 10 == second) for second in seconds]
         assert per_second == [0, 100, 500, 100, 0, 0]
         assert measured.total()[:3] == (700, 0, 700)
         assert len(server.asked) == 700
@@ -60,21 +65,24 @@ def test_each_indicator_has_its_own_beat_and_slices_without_requests_are_left_ou
     assert fast == list(range(fast[0], fast[-1] + 1))
     assert {each.planned for each in measured.slices("fast")[1:-1]} == {5}
     assert {each.planned for each in measured.slices("hangs")} == {1}
-    assert [each.n for each in measured.slices("hangs")][:2] in ([1, 3], [3, 6], [6, 8], [8, 11])
+    grid = [int(1.25 + 2.5 * n) for n in range(100)]
+    hangs = [each.n for each in measured.slices("hangs")]
+    assert hangs == grid[grid.index(hangs[0]) :][: len(hangs)]
+    assert len(hangs) > 3
     assert all(each.at >= each.n * 0.1 for each in measured.slices())
 
 
 def test_it_ends_by_itself_at_the_hard_end() -> None:
     async def run() -> tuple[Measured, float]:
         with serving(lambda _: response()) as server:
-            wanted = order([http("a", server.url)], until=1.0)
+            wanted = order([http("a", server.url)], until=STARTED)
             prober = await Prober.start(wanted)
             measured = await asyncio.wait_for(collect(prober), 20)
             return measured, time.monotonic() - wanted.origin
 
     measured, ended = asyncio.run(run())
-    assert ended >= 1.0
-    assert max(each.n for each in measured.slices()) == 9
+    assert ended >= STARTED
+    assert max(each.n for each in measured.slices()) == STARTED * 10 - 1
     assert measured.slices()[-1].planned == 10
 
 
@@ -100,11 +108,11 @@ def test_executor_death_ends_it_at_once() -> None:
 
 def test_interrupts_are_the_executors_business() -> None:
     with serving(lambda _: response()) as server:
-        worker = spawn(order([http("a", server.url)], until=2.0))
+        worker = spawn(order([http("a", server.url)], until=STARTED))
         worker.send_signal(signal.SIGINT)
         assert worker.stdout is not None
         slices = [each for each in map(decode, worker.stdout) if isinstance(each, Slice)]
-        assert slices[-1].n == 19
+        assert slices[-1].n == STARTED * 10 - 1
         assert ends(worker) == 0
 
 
@@ -166,24 +174,27 @@ def test_unknown_indicator() -> None:
 
 def test_nonsense_on_stdin_is_noted_and_changes_nothing() -> None:
     with serving(lambda _: response()) as server:
-        worker = spawn(order([http("a", server.url)], until=1.0))
+        worker = spawn(order([http("a", server.url)]))
         assert worker.stdin is not None
         assert worker.stdout is not None
         worker.stdin.write(b"nonsense\n\n")
         worker.stdin.flush()
-        events = [decode(line) for line in worker.stdout]
+        events = map(decode, worker.stdout)
+        assert any(isinstance(each, Noted) and "no command" in each.text for each in events)
+        assert sum(isinstance(each, Slice) for each in islice(events, 5)) == 5, "it goes on"
+        worker.stdin.write(orders.encode(orders.Finish()))
+        worker.stdin.flush()
+        assert all(isinstance(each, Slice) for each in events)
         assert ends(worker) == 0
-    assert any(isinstance(each, Noted) and "no command" in each.text for each in events)
-    assert any(isinstance(each, Slice) and each.n == 9 for each in events)
 
 
 def test_an_executor_that_stops_reading_does_not_stop_the_sending() -> None:
     """More records than a pipe holds, and nobody reads them until the end: all requests are sent, all records come."""
     with serving(lambda _: response()) as server:
         names = [http(f"indicator-{'x' * 3000}-{n}", server.url, every=0.02) for n in range(3)]
-        worker = spawn(order(names, until=3.0))
-        begun = time.monotonic()
-        while time.monotonic() - begun < 3.5:
+        wanted = order(names, until=STARTED + 2)
+        worker = spawn(wanted)
+        while time.monotonic() - wanted.origin < STARTED + 2.5:
             time.sleep(0.05)
         sent = len(server.asked)
         assert worker.stdout is not None
@@ -192,7 +203,7 @@ def test_an_executor_that_stops_reading_does_not_stop_the_sending() -> None:
     assert sum(len(each.indicator) for each in slices) > 2 * 65536
     assert sum(each.planned for each in slices) == sent == len(server.asked)
     assert sum(each.unsent for each in slices) == 0
-    assert max(each.n for each in slices) == 29
+    assert max(each.n for each in slices) == (STARTED + 2) * 10 - 1
 
 
 def test_what_nobody_reads_is_dropped_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -215,14 +226,18 @@ def test_what_nobody_reads_is_dropped_and_counted(monkeypatch: pytest.MonkeyPatc
 
 
 async def frozen_for_a_second(server: Server, timeout: float) -> Measured:
-    prober = await Prober.start(order([http("a", server.url, timeout=timeout)], until=3.0))
+    prober = await Prober.start(order([http("a", server.url, timeout=timeout)]))
     hearing = asyncio.create_task(collect(prober))
     while len(server.asked) < 40:
         await asyncio.sleep(0.01)
     os.kill(prober.pid, signal.SIGSTOP)
     await asyncio.sleep(1.0)
+    asked = len(server.asked)
     os.kill(prober.pid, signal.SIGCONT)
-    return await asyncio.wait_for(hearing, 20)
+    while len(server.asked) < asked + 40:
+        await asyncio.sleep(0.01)
+    await prober.finish()
+    return await asyncio.wait_for(hearing, 60)
 
 
 def test_a_frozen_prober_counts_what_it_missed() -> None:
@@ -232,9 +247,10 @@ def test_a_frozen_prober_counts_what_it_missed() -> None:
     planned, unsent, good, bad = measured.total()
     assert bad == {}
     assert planned == unsent + good
-    assert 80 <= unsent <= 110
+    assert unsent >= 80
+    assert good >= 80, "forty before, forty after"
     slices = [each.n for each in measured.slices()]
-    assert slices == list(range(slices[0], 30))
+    assert slices == list(range(slices[0], slices[-1] + 1))
 
 
 def test_what_happened_while_the_prober_was_frozen_is_not_the_services_failure() -> None:
@@ -259,7 +275,7 @@ def test_it_holds_more_connections_than_the_soft_limit(few_files: int) -> None:
     async def run(server: Server) -> Measured:
         prober = await Prober.start(order([http("a", server.url, timeout=1.0)], counted="load"))
         resource.setrlimit(resource.RLIMIT_NOFILE, (few_files, few_files))  # the server lives in this process
-        await prober.rates([(2.0, 600.0), (2.5, 0.0)])
+        await prober.rates([(STARTED, 600.0), (STARTED + 0.5, 0.0)])
         hearing = asyncio.create_task(collect(prober))
         while len(server.asked) < 300:
             await asyncio.sleep(0.01)
@@ -275,7 +291,7 @@ def test_what_finds_no_descriptor_is_unsent() -> None:
     limit = "import resource, runpy; resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40));"
     with serving(lambda _: HANG) as server:
         worker = spawn(
-            order([http("a", server.url, timeout=30.0)], until=1.5),
+            order([http("a", server.url, timeout=30.0)]),
             "-c",
             f"{limit} runpy.run_module('aftershock.probes.worker', run_name='__main__')",
         )
@@ -283,7 +299,9 @@ def test_what_finds_no_descriptor_is_unsent() -> None:
         assert worker.stdout is not None
         while len(server.asked) < 30:
             time.sleep(0.01)
-        time.sleep(0.5)
+        time.sleep(0.5)  # fifty more are due
+        worker.stdin.write(orders.encode(orders.Finish()))
+        worker.stdin.flush()
         server.drop()
         slices = [each for each in map(decode, worker.stdout) if isinstance(each, Slice)]
         assert ends(worker) == 0
