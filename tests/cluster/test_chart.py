@@ -13,7 +13,7 @@ from cluster.programs import Failed, until
 CHART = Path(__file__).parent.parent.parent / "charts" / "aftershock"
 REPOSITORY, TAG = images.OPERATOR.split(":")
 IMAGE = ("--set", f"image.repository={REPOSITORY}", "--set", f"image.tag={TAG}", "--set", "image.pullPolicy=Never")
-PARTS = ("reaper",)
+PARTS = ("operator", "reaper")
 
 
 @pytest.fixture
@@ -29,18 +29,7 @@ def restricted(cluster: Cluster, namespace: str) -> Iterator[str]:
 
 def test_it_is_installed_says_what_it_does_and_leaves(cluster: Cluster, restricted: str) -> None:
     kubectl, where = cluster.plane.kubectl, ("-n", restricted)
-    cluster.helm(
-        "install",
-        "aftershock",
-        CHART,
-        *where,
-        *IMAGE,
-        "--set",
-        "journals.store=none",
-        "--wait",
-        "--set",
-        "operator.replicas=0",
-    )
+    cluster.helm("install", "aftershock", CHART, *where, *IMAGE, "--set", "journals.store=none", "--wait")
     assert len(json.loads(kubectl("get", "eras", "-o", "json"))["items"]) == 7
 
     for part in PARTS:

@@ -43,6 +43,7 @@ class Bound:
     api: k8s.Api
     admin: k8s.Api
     namespace: str
+    account: str
 
     def may(self, one: One) -> bool:
         where = self.namespace if one.right.scope == "namespace" else None
@@ -57,7 +58,7 @@ def granting(plane: ControlPlane, api: k8s.Api) -> Iterator[Callable[..., Bound]
 
         def bind(part: Part, without: One | None = None) -> Bound:
             name = f"aftershock-{part}-{secrets.token_hex(3)}"
-            user = Bound(api_of(plane, token=account_token(api, name, namespace)), api, namespace)
+            user = Bound(api_of(plane, token=account_token(api, name, namespace)), api, namespace, name)
             kept = [
                 one for one in EACH if one.right.part == part and (without is None or one.missing != without.missing)
             ]

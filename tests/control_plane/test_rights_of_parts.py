@@ -5,7 +5,8 @@ The real code of each part runs against the real API server, as a service accoun
 
 import asyncio
 import base64
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,18 @@ import yaml
 
 from aftershock.adapters import kubernetes as k8s
 from aftershock.errors import AftershockError
-from aftershock.runtime.cluster import reaping
+from aftershock.handlers import serve
+from aftershock.runtime.cluster import objects, reaping
 from aftershock.runtime.cluster.alive import Executors
 from aftershock.runtime.cluster.execute import execute
+from aftershock.runtime.cluster.experiments import Experiments
 from aftershock.runtime.cluster.farewell import farewell
 from aftershock.runtime.cluster.kept import Kept
 from aftershock.runtime.cluster.lost import Coroner
 from aftershock.runtime.cluster.objects import FINALIZER, condition
-from aftershock.runtime.cluster.rights import FAULTS
+from aftershock.runtime.cluster.rights import FAULTS, Rights
+from aftershock.runtime.cluster.runs import Runs
+from aftershock.runtime.cluster.world import World
 from aftershock.stacks.control_plane import ControlPlane
 from control_plane.granted import EACH, Bound, One, granting
 
@@ -31,6 +36,7 @@ Work = Callable[[Bound], list[str]]
 
 
 ERA = "of-rights"
+CLEAN = {"status": "True", "reason": "Clean", "message": "Nothing is left"}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -126,7 +132,74 @@ def uninstalled(user: Bound) -> bool:
     return not user.admin.get(k8s.RUNS, "over-1", user.namespace)["metadata"].get("finalizers")
 
 
+class Nobody:
+    """A launcher that starts nothing: what Jobs need is shown where they are launched."""
+
+    def start(self, run: Mapping[str, Any]) -> None:
+        """Do nothing."""
+
+    def under_way(self, run: Mapping[str, Any]) -> bool:
+        return False
+
+    def close(self) -> None:
+        """Let go of nothing."""
+
+
+def operator(user: Bound) -> list[str]:
+    """An Experiment that makes a Run and has too many, a Run made by hand, and a Stack whose holder is gone."""
+    give_stack(user)
+    spec = {"stack": "shop", "eras": [ERA], "timeline": [], "historyLimit": {"passed": 0}}
+    user.admin.create(k8s.EXPERIMENTS, ours("Experiment", "slow", user.namespace, spec))
+    give_run(user, "old-1", phase="Finished", verdict="Passed", conditions=[{**CLEAN, "type": "CleanedUp"}])
+    user.admin.create(k8s.RUNS, ours("Run", "by-hand", user.namespace, {"experiment": "slow", "stack": "shop"}))
+    gone = ours("Run", "gone-1", user.namespace, {"experiment": "slow", "stack": "other"}, uid="none")
+    user.admin.create(k8s.LEASES, objects.stack_lease(gone))
+    said: list[str] = []
+    world, where = World(), user.namespace
+    runs = Runs(user.api, world, Nobody(), 20, said.append)
+
+    def see() -> None:
+        for each in user.api.list(k8s.EXPERIMENTS, where):
+            world.saw_experiment(each)
+        for each in user.api.list(k8s.RUNS, where):
+            world.saw_run(each)
+
+    works: list[Callable[[], object]] = [
+        lambda: asyncio.run(serve._kinds_are_there(user.api, serve.Asked([where]), said.append, asyncio.Event())),
+        see,
+        lambda: Experiments(user.api, world, said.append).look(where, "slow"),
+        see,
+        lambda: runs.look(where, "shop"),
+        lambda: runs.look(where, "other"),
+        lambda: asyncio.run(Rights(user.api, "operator", [where], only_what_only_it_sees(said)).look()),
+    ]
+    for work in works:
+        try:
+            work()
+        except AftershockError as error:
+            said.append(str(error))
+    return said
+
+
+def only_what_only_it_sees(said: list[str]) -> Callable[[str], object]:
+    """Take from the look at one's own rights only what nothing else here would meet: watches, Events, Jobs."""
+    return lambda line: said.append(line) if re.search('cannot watch|"(events|jobs)"', line) else None
+
+
+def operated(user: Bound) -> bool:
+    there = {run["metadata"]["name"]: run for run in user.admin.list(k8s.RUNS, user.namespace)}
+    leases = {lease["metadata"]["name"] for lease in user.admin.list(k8s.LEASES, user.namespace)}
+    waits = objects.condition(there["slow-1"]["status"]["conditions"], "Started") or {}
+    return (
+        sorted(there) == ["by-hand", "slow-1"]
+        and bool(there["by-hand"]["spec"].get("definition"))
+        and leases == {"aftershock-shop"}
+        and waits.get("reason") == "WaitingForTarget"
+    )
+
+
 PARTS: dict[str, tuple[Work, Callable[[Bound], bool]]] = {
+    "operator": (operator, operated),
     "reaper": (reaper, reaper_worked),
     "executor": (executor, executed),
     "uninstall": (uninstall, uninstalled),

@@ -73,11 +73,17 @@ def test_a_text_is_read_and_written_back_shortest(unit: type[Unit], text: str, v
                 "1s1s",
                 "1w",
                 "1S",
-                "11574074075d",
-                "9" * 16 + "ms",
+                "10000d",
+                "9999d24h",
+                "9" * 12 + "ms",
+                "0.0000001s",
+                "0.0001ms",
             )
         ),
-        *((Percentage, text) for text in ("99", "100.1%", "101%", "-1%", "%", "1000%", "100.0001%")),
+        *(
+            (Percentage, text)
+            for text in ("99", "100.1%", "101%", "-1%", "%", "1000%", "100.0001%", "0.0000000000001%")
+        ),
         *((Rate, text) for text in ("50", "50/d", "/s", "50/", "50 /s", "-50/s")),
         *((Quantity, text) for text in ("10K", "k", "1kk", "1,000", "-1", "9" * 16, "9" * 16 + "k")),
     ],
@@ -90,13 +96,13 @@ def test_anything_else_is_refused_with_an_example(unit: type[Unit], text: str) -
 numbers = st.builds(
     lambda whole, part: f"{whole}.{part}" if part else str(whole),
     st.integers(0, 10**15 - 1),
-    st.text("0123456789", max_size=20),
+    st.text("0123456789", max_size=12),
 )
-lengths = st.builds("{}.{}".format, st.integers(0, 10**9), st.integers(0))
+lengths = st.builds("{}.{:03}".format, st.integers(0, 1999), st.integers(0, 999))
 texts = st.one_of(
     st.tuples(st.just(Quantity), st.builds("{}{}".format, numbers, st.sampled_from(["", "k", "M", "G"]))),
     st.tuples(st.just(Rate), st.builds("{}/{}".format, numbers, st.sampled_from("smh"))),
-    st.tuples(st.just(Percentage), st.builds("{}.{}%".format, st.integers(0, 99), st.integers(0))),
+    st.tuples(st.just(Percentage), st.builds("{}.{}%".format, st.integers(0, 99), st.integers(0, 10**12 - 1))),
     st.tuples(
         st.just(Duration),
         st.lists(st.sampled_from(["d", "h", "m", "s", "ms"]), unique=True, min_size=1).flatmap(
@@ -115,7 +121,7 @@ texts = st.one_of(
 @given(texts)
 @example((Quantity, "1000000000.0001M"))
 @example((Rate, "999999999999999.9/h"))
-@example((Duration, "11562499999d999999999999999ms"))
+@example((Duration, "9998d86399999.999ms"))
 def test_every_text_of_a_unit_comes_back_as_the_same_number(pair: tuple[type[Unit], str]) -> None:
     unit, text = pair
     value = unit.parse(text)
@@ -129,16 +135,21 @@ def test_every_text_of_a_unit_comes_back_as_the_same_number(pair: tuple[type[Uni
 @given(st.sampled_from(UNITS), st.floats(0, 1))
 @example(Rate, 1 / 3)
 @example(Percentage, 0.07)
+@example(Percentage, 1 / 3)
 @example(Duration, 5e-324)
-def test_every_share_comes_back(unit: type[Unit], value: float) -> None:
-    assert unit.parse(str(unit(value))) == value
+def test_every_share_comes_back_as_near_as_a_text_can_be(unit: type[Unit], value: float) -> None:
+    again = unit.parse(str(unit(value)))
+    assert abs(again - value) <= unit.finest
+    assert unit.parse(str(again)) == again
 
 
 @settings(deadline=None)
-@given(st.sampled_from(UNITS), st.floats(0, 1e14))
-def test_every_number_comes_back(unit: type[Unit], value: float) -> None:
+@given(st.sampled_from(UNITS), st.floats(0, 8e8))
+def test_every_number_comes_back_as_near_as_a_text_can_be(unit: type[Unit], value: float) -> None:
     if unit is not Percentage:
-        assert unit.parse(str(unit(value))) == value
+        again = unit.parse(str(unit(value)))
+        assert abs(again - value) <= float(unit.finest) + value * 2**-52
+        assert unit.parse(str(again)) == again
 
 
 @settings(deadline=None)

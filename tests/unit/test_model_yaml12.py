@@ -39,17 +39,13 @@ def problems(text: str) -> list[str]:
     [
         ("10:30", "10:30"),
         ("1:30:00", "1:30:00"),
-        *((word, word) for word in ("yes", "no", "on", "off", "y", "n", "Yes", "NO", "nULL", "tRUE")),
+        *((word, word) for word in ("yES", "oN", "nULL", "tRUE", "_1", "1_x", "0b12", "0o8", "v1_0", "1_000ms")),
         ("2025-01-02", "2025-01-02"),
         ("2025-01-02T03:04:05Z", "2025-01-02T03:04:05Z"),
-        ("1_000", "1_000"),
-        ("0b11", "0b11"),
         ("0o17", 15),
         ("0x1F", 31),
-        ("017", 17),
         ("-12", -12),
         ("+12", 12),
-        ("000000000000000000000000000000000000000000000000000000000000000000000000000007", 7),
         ("1.", 1.0),
         (".5", 0.5),
         ("1e3", 1000.0),
@@ -72,6 +68,21 @@ def problems(text: str) -> list[str]:
 def test_scalars_are_those_of_yaml_1_2(text: str, meant: object) -> None:
     read = value(f"a: {text}\n")["a"]
     assert (read, type(read)) == (meant, type(meant))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [*("yes", "no", "on", "off", "y", "n", "Yes", "NO", "OFF", "1_000", "1_0.5", "1_0e1", "0b11", "-0b1", "0B1", "0X1F"),
+     *("-0x1F", "0O17", "+0o17", "017", "-017", "08", "00", "0x1_F", "0o1_7", "!!int 017")],
+)  # fmt: skip
+def test_what_kubectl_would_read_otherwise_has_to_be_quoted(text: str) -> None:
+    (problem,) = problems(f"a: {text}\n")
+    assert "to kubectl; put it in quotes" in problem
+    if not text.startswith("!"):
+        assert value(f"a: '{text}'\n{text!r}: 1\n") == {"a": text, text: 1}
+        assert "to kubectl" in problems(f"{text}: 1\n")[0]
+        assert yaml.safe_load(dump_yaml({"a": text})) == {"a": text}
+        assert value(dump_yaml({"a": text})) == {"a": text}
 
 
 def test_every_node_knows_its_place() -> None:

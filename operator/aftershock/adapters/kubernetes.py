@@ -15,15 +15,18 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from aftershock.adapters.credentials import Credentials
+from aftershock.adapters.kubeconfig import Access, access
 from aftershock.adapters.lazily import lazily
 from aftershock.errors import AftershockError, InputError, TargetError
 
 if TYPE_CHECKING:
     import pykube
     import requests
-    import urllib3
+
+    from aftershock.adapters import door
 else:
-    pykube, requests, urllib3 = lazily("pykube"), lazily("requests"), lazily("urllib3")
+    pykube, requests, door = lazily("pykube"), lazily("requests"), lazily("aftershock.adapters.door")
 
 Tree = dict[str, Any]
 TIMEOUT = 5.0
@@ -36,7 +39,6 @@ HURRIED = (0.7, 2.0)
 """For calls that come again soon: so short that who looks each second sees an API server within two of its answering."""
 
 MERGE = "application/merge-patch+json"
-SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 
 class ApiAwayError(TargetError):
@@ -96,8 +98,9 @@ NETWORK_POLICIES = Resource("networking.k8s.io/v1", "networkpolicies")
 class Api:
     """One API server, as one user. Threads may share it: a call borrows a connection that is open already, if one is idle."""
 
-    def __init__(self, config: "pykube.KubeConfig", timeout: Patience = TIMEOUT) -> None:
-        self._config, self._timeout = config, timeout
+    def __init__(self, access: Access, timeout: Patience = TIMEOUT) -> None:
+        self._access, self._timeout = access, timeout
+        self._credentials = Credentials(access)
         self._idle: list[pykube.HTTPClient] = []
         self._lock = threading.Lock()
 
@@ -107,32 +110,17 @@ class Api:
 
         InputError where there is none that can be read. Nothing is sent yet.
         """
-        try:
-            config = _config(kubeconfig)
-            if context is not None:
-                config.set_current_context(context)
-            str(config.cluster["server"])
-            if config.cluster.get("insecure-skip-tls-verify"):
-                urllib3.disable_warnings(
-                    urllib3.exceptions.InsecureRequestWarning
-                )  # who wrote that needn't be told each time
-        except (OSError, KeyError, ValueError, TypeError, pykube.exceptions.KubernetesError) as error:
-            where = kubeconfig or os.environ.get("KUBECONFIG") or "~/.kube/config"
-            raise InputError(
-                f"can't tell from {where} how to reach a cluster: {error}",
-                "set KUBECONFIG to a file that `kubectl get nodes` works with",
-            ) from None
-        return cls(config, timeout)
+        return cls(access(kubeconfig, context), timeout)
 
     @property
     def namespace(self) -> str:
         """The namespace of the context, or of the pod."""
-        return str(self._config.namespace)
+        return self._access.namespace
 
     @property
     def server(self) -> str:
         """The API server's address."""
-        return str(self._config.cluster["server"])
+        return self._access.server
 
     def get(self, resource: Resource, name: str, namespace: str | None = None) -> Tree:
         """Return an object. MissingError if there is none."""
@@ -265,14 +253,16 @@ class Api:
                 )
         except requests.RequestException as error:
             raise self._away(error) from None
+        except OSError as error:  # requests finds a certificate's file missing before it sends anything
+            raise InputError(f"can't log in to {self.server}: {error}", "see the kubeconfig's certificates") from None
         if answer.ok:
             return dict(answer.json())
         raise _error(answer, what)
 
     def hurried(self, timeout: Patience) -> "Api":
         """Return the same Api for calls that have so long: it borrows the same connections."""
-        twin = Api(self._config, timeout)
-        twin._idle, twin._lock = self._idle, self._lock
+        twin = Api(self._access, timeout)
+        twin._credentials, twin._idle, twin._lock = self._credentials, self._idle, self._lock
         return twin
 
     @contextmanager
@@ -280,12 +270,17 @@ class Api:
         """Lend a client that nobody else uses meanwhile, with a connection that may be open already."""
         with self._lock:
             client = self._idle.pop() if self._idle else None
-        client = client or pykube.HTTPClient(self._config)
+        client = client or self._made()
         try:
             yield client
         finally:
             with self._lock:
                 self._idle.append(client)
+
+    def _made(self) -> "pykube.HTTPClient":
+        client = pykube.HTTPClient(_config(self._access))
+        client.session = door.session(self._access, self._credentials)
+        return client
 
 
 ANEW = 600.0
@@ -302,14 +297,9 @@ def _shared(kubeconfig: str, when: int, timeout: Patience) -> Api:
     return Api.connect() if timeout == TIMEOUT else _shared(kubeconfig, when, TIMEOUT).hurried(timeout)
 
 
-def _config(kubeconfig: Path | None) -> "pykube.KubeConfig":
-    if kubeconfig is not None:
-        return pykube.KubeConfig.from_file(kubeconfig)
-    if os.environ.get("KUBECONFIG"):
-        return pykube.KubeConfig.from_file(os.environ["KUBECONFIG"].split(os.pathsep)[0])
-    if (SERVICE_ACCOUNT / "token").exists():
-        return pykube.KubeConfig.from_service_account()
-    return pykube.KubeConfig.from_file(Path.home() / ".kube" / "config")
+def _config(found: Access) -> "pykube.KubeConfig":
+    """Return the address for pykube. Who sends is the session's matter: pykube knows fewer logins than kubectl."""
+    return pykube.KubeConfig.from_url(found.server)
 
 
 def _reason(error: "requests.RequestException") -> str:

@@ -7,6 +7,7 @@ from the commands (`python -m aftershock.cli.help`) and held against them by a t
 import gc
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 HELP = Path(__file__).with_name("help.txt")
@@ -18,10 +19,15 @@ OUT_OF_ORDER = 74
 
 def main() -> None:
     """Run the command line and exit with its code."""
+    stand(_code)
+
+
+def stand(code_of: Callable[[list[str]], int]) -> None:
+    """Run a command line on streams that can be relied on, and exit with its code."""
     _open_what_is_closed()
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # an ASCII terminal gets no traceback
-    code = _flushed(_code(sys.argv[1:]))
+    code = _flushed(code_of(sys.argv[1:]))
     sys.exit(code)
 
 

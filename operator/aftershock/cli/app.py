@@ -2,8 +2,9 @@
 
 import importlib
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 from difflib import get_close_matches
+from typing import ClassVar
 
 import click
 
@@ -40,15 +41,19 @@ HIDDEN = {"execute", "farewell"}
 class Commands(click.Group):
     """Finds `aftershock NAME` in the module of that name."""
 
+    room: ClassVar[str] = "aftershock.cli"
+    listed: ClassVar[Mapping[str, str]] = COMMANDS
+    unlisted: ClassVar[Set[str]] = HIDDEN
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names in the order in which they are learned."""
-        return list(COMMANDS)
+        return list(self.listed)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import the command's module."""
-        if cmd_name not in {*COMMANDS, *HIDDEN}:
+        if cmd_name not in {*self.listed, *self.unlisted}:
             return None
-        module = importlib.import_module(f"aftershock.cli.{cmd_name}")
+        module = importlib.import_module(f"{self.room}.{cmd_name}")
         command: click.Command = module.command
         return command
 
@@ -56,8 +61,8 @@ class Commands(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command; of one that isn't there, say which is nearest."""
-        if args and args[0] not in {*COMMANDS, *HIDDEN} and not args[0].startswith("-"):
-            near = get_close_matches(args[0], COMMANDS, 1)
+        if args and args[0] not in {*self.listed, *self.unlisted} and not args[0].startswith("-"):
+            near = get_close_matches(args[0], self.listed, 1)
             raise click.UsageError(
                 f"No such command {args[0]!r}." + (f" Did you mean {near[0]!r}?" if near else ""), ctx
             )
@@ -66,7 +71,7 @@ class Commands(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands without importing them."""
         with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+            formatter.write_dl(list(self.listed.items()))
 
 
 EPILOG = """\b
@@ -91,11 +96,11 @@ def group() -> None:
     """
 
 
-def run(arguments: Sequence[str]) -> int:
-    """Run one command line; return its exit code."""
+def run(arguments: Sequence[str], called: click.Command | None = None, name: str = "aftershock") -> int:
+    """Run one command line, of `aftershock` or of what is called by another name; return its exit code."""
     words = [word for word in arguments if word != "--debug"]
     try:
-        result = group.main(args=words, prog_name="aftershock", standalone_mode=False)
+        result = (called or group).main(args=words, prog_name=name, standalone_mode=False)
         return result if isinstance(result, int) else 0
     except BaseException as error:  # noqa: BLE001 - the one way out: no traceback without --debug
         return _explain(error, debug=len(words) != len(arguments))

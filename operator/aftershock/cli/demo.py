@@ -1,5 +1,6 @@
 """`aftershock demo`: a first result on one machine, with one command."""
 
+import os
 from dataclasses import replace
 
 import click
@@ -12,13 +13,35 @@ ROW = {"1k": "Passed", "10k": "Passed", "100k": "Failed", "1m": "Failed"}
 UNDOCUMENTED = 2
 
 
-@click.command(epilog="\b\nExample:\n  aftershock demo")
+@click.command(epilog="\b\nExamples:\n  aftershock demo\n  aftershock demo --operator")
 @click.option("--keep", is_flag=True, help="Leave the stack running afterwards.")
-def command(*, keep: bool) -> int:
+@click.option(
+    "--operator", is_flag=True, help="The same by `kubectl apply`, on a Kubernetes control plane that is made for it."
+)
+@click.option(
+    "--registry",
+    envvar="AFTERSHOCK_REGISTRY",
+    default="localhost",
+    show_default=True,
+    metavar="HOST[/PATH]",
+    help="With --operator and KUBECONFIG: where that cluster finds the images; also AFTERSHOCK_REGISTRY.",
+)
+def command(*, keep: bool, operator: bool, registry: str) -> int:
     """Start the stack of era 1k, run its database out of connections, see it recover, judge it, stop the stack.
 
-    Exits with 0 only if the verdict and the row over the eras are the documented ones.
+    Exits with 0 only if the verdict and the row over the eras are the documented ones; with --operator, if the era's own
+    verdict is. Where KUBECONFIG is set, --operator uses that cluster, by Helm.
     """
+    if keep and operator:
+        raise click.UsageError("--keep and --operator don't go together")
+    if operator and os.environ.get("KUBECONFIG"):
+        from aftershock.cli import demo_cluster
+
+        return demo_cluster.command(registry)
+    if operator:
+        from aftershock.cli import demo_operator
+
+        return demo_operator.command()
     from aftershock.stacks import local
 
     try:

@@ -97,6 +97,13 @@ def compile_plan(experiment: Experiment, stack: Stack) -> Plan:
     )
 
 
+def longest(experiment: Experiment) -> float:
+    """Return the longest that a run of the experiment can take on any stack, in seconds, cleanup not counted."""
+    spec = experiment.spec
+    active = max((float(entry.at + entry.for_) for entry in spec.timeline), default=0.0)
+    return float(spec.baseline.for_) + active + float(spec.recovery.watch)
+
+
 def lease_seconds(step: Step) -> float:
     """Return how long a step's lease lasts from its injection: the planned length and the grace."""
     return step.end - step.start + GRACE

@@ -1,8 +1,11 @@
 """`bandwidth`: the link carries only so many bytes a second. A canary sends and receives enough of them to notice."""
 
+from typing import ClassVar
+
 from aftershock.adapters.canary import DEADLINE, Line, talk
 from aftershock.faults.link import ToxicParameters
 from aftershock.faults.toxic import Kind, Sight, speechless, toxic_fault
+from aftershock.model.rules.making import Cel
 
 ENOUGH = 0.3
 """Seconds that the canary's bytes should take in one direction."""
@@ -15,6 +18,8 @@ class Bandwidth(ToxicParameters, frozen=True, kw_only=True):
     """`rate` in kilobytes (1,000 bytes) a second, in each direction."""
 
     rate: int
+
+    told: ClassVar[tuple[Cel, ...]] = (Cel("self.rate >= 1", "rate: at least 1 (kilobytes a second)"),)
 
     def __post_init__(self) -> None:
         super().__post_init__()

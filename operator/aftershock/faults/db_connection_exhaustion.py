@@ -9,13 +9,14 @@ import asyncio
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any
+from typing import Any, ClassVar
 
 from aftershock.adapters import postgres, secrets
 from aftershock.adapters.postgres import Activity, Login, Session, SlotsTakenError
 from aftershock.core.lease import Lease
 from aftershock.errors import InputError, TargetError
 from aftershock.faults.fault import Evidence, Fault, Parameters, Site
+from aftershock.model.rules.making import Cel
 from aftershock.model.stack import Database
 
 AT_ONCE = 8
@@ -36,6 +37,8 @@ class Exhaustion(Parameters, frozen=True, kw_only=True):
 
     leave: int = 0
     role: str | None = None
+
+    told: ClassVar[tuple[Cel, ...]] = (Cel("!has(self.leave) || self.leave >= 0", "leave: 0 or more"),)
 
     def __post_init__(self) -> None:
         if self.leave < 0:

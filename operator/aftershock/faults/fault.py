@@ -3,16 +3,22 @@
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import msgspec
 
 from aftershock.core.lease import Lease
+from aftershock.model.rules.making import Cel
 from aftershock.model.stack import Stack, TargetKind
 
 
 class Parameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
-    """Base of every fault's `with:`. Durations and percentages are unit types, as everywhere in YAML."""
+    """Base of every fault's `with:`. Durations and percentages are unit types, as everywhere in YAML.
+
+    What `__post_init__` refuses, `told` refuses at admission: `self` is the `with:`, in which nothing is filled in.
+    """
+
+    told: ClassVar[tuple[Cel, ...]] = ()
 
 
 @dataclass(frozen=True)

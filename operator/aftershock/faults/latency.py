@@ -1,9 +1,15 @@
 """`latency`: everything that crosses the link takes longer. A canary times a round trip."""
 
+from typing import ClassVar
+
 from aftershock.adapters.canary import DEADLINE, Line, talk
 from aftershock.faults.link import ToxicParameters, milliseconds
 from aftershock.faults.toxic import Kind, Sight, speechless, toxic_fault
+from aftershock.model.rules import cel
+from aftershock.model.rules.making import Cel
 from aftershock.model.units import Duration
+
+_LESS = f"{cel.duration('self.jitter')} < {cel.duration('self.latency')}"
 
 
 class Latency(ToxicParameters, frozen=True, kw_only=True):
@@ -11,6 +17,10 @@ class Latency(ToxicParameters, frozen=True, kw_only=True):
 
     latency: Duration
     jitter: Duration = Duration(0)
+
+    told: ClassVar[tuple[Cel, ...]] = (
+        Cel(f"has(self.jitter) ? {_LESS} : self.latency.matches('[1-9]')", "jitter: less than latency"),
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -1,8 +1,11 @@
 """`limit-data`: a connection is closed once so many bytes have crossed. A canary sends and asks for more than that."""
 
+from typing import ClassVar
+
 from aftershock.adapters.canary import Line, talk
 from aftershock.faults.link import Direction, ToxicParameters
 from aftershock.faults.toxic import Kind, Sight, speechless, toxic_fault
+from aftershock.model.rules.making import Cel
 
 
 class LimitData(ToxicParameters, frozen=True, kw_only=True):
@@ -10,6 +13,8 @@ class LimitData(ToxicParameters, frozen=True, kw_only=True):
 
     direction: Direction = "downstream"
     bytes: int
+
+    told: ClassVar[tuple[Cel, ...]] = (Cel("self.bytes >= 0", "bytes: 0 or more"),)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from aftershock.adapters import canary, toxiproxy
 from aftershock.adapters.canary import Line
@@ -15,6 +15,8 @@ from aftershock.core.lease import Lease
 from aftershock.errors import InputError, TargetError
 from aftershock.faults.created import proxy_of, server_of
 from aftershock.faults.fault import Parameters, Site
+from aftershock.model.rules import cel
+from aftershock.model.rules.making import Cel
 from aftershock.model.stack import Link
 from aftershock.model.units import Duration, Percentage
 
@@ -37,6 +39,10 @@ class ToxicParameters(Parameters, frozen=True, kw_only=True):
 
     direction: Direction = "both"
     toxicity: Percentage = Percentage(1.0)
+
+    told: ClassVar[tuple[Cel, ...]] = (
+        Cel(f"!has(self.toxicity) || {cel.percentage('self.toxicity')} >= 7.0", "toxicity: between 7% and 100%"),
+    )
 
     def __post_init__(self) -> None:
         if not LEAST_TOXICITY <= self.toxicity <= 1:

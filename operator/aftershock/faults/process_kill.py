@@ -6,6 +6,7 @@ once the workload runs again.
 
 import asyncio
 from contextlib import suppress
+from typing import ClassVar
 
 from aftershock.adapters import processes
 from aftershock.adapters.processes import Process
@@ -14,6 +15,8 @@ from aftershock.core.lease import Lease
 from aftershock.errors import TargetError
 from aftershock.faults.fault import Evidence, Fault, Parameters, Site
 from aftershock.faults.process import KILL, PATIENCE, ProcessHold, clock, ids, undo
+from aftershock.model.rules import cel
+from aftershock.model.rules.making import Cel
 from aftershock.model.units import Duration
 
 
@@ -21,6 +24,10 @@ class Kill(Parameters, frozen=True, kw_only=True):
     """Killed once at the beginning; with `every`, again and again while the fault lasts."""
 
     every: Duration | None = None
+
+    told: ClassVar[tuple[Cel, ...]] = (
+        Cel(f"!has(self.every) || {cel.duration('self.every')} >= duration('100ms')", "every: at least 100ms"),
+    )
 
     def __post_init__(self) -> None:
         if self.every is not None and self.every < 0.1:

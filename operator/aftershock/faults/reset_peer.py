@@ -1,8 +1,12 @@
 """`reset-peer`: connections are cut off with a TCP reset. A canary sends something and is reset."""
 
+from typing import ClassVar
+
 from aftershock.adapters.canary import Line, talk
 from aftershock.faults.link import ToxicParameters, milliseconds
 from aftershock.faults.toxic import Kind, Sight, speechless, toxic_fault
+from aftershock.model.rules import cel
+from aftershock.model.rules.making import Cel
 from aftershock.model.units import Duration
 
 LONGEST = Duration(1.0)
@@ -14,6 +18,10 @@ class ResetPeer(ToxicParameters, frozen=True, kw_only=True):
     """A connection is reset `timeout` after its first data."""
 
     timeout: Duration = Duration(0)
+
+    told: ClassVar[tuple[Cel, ...]] = (
+        Cel(f"!has(self.timeout) || {cel.duration('self.timeout')} <= duration('1s')", "timeout: at most 1s"),
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

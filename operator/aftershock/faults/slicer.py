@@ -1,12 +1,23 @@
 """`slicer`: data arrives in small pieces with pauses between them. A canary's message takes as long as its pauses."""
 
+from typing import ClassVar
+
 from aftershock.adapters.canary import DEADLINE, Line, talk
 from aftershock.faults.link import ToxicParameters
 from aftershock.faults.toxic import Kind, Sight, speechless, toxic_fault
+from aftershock.model.rules import cel
+from aftershock.model.rules.making import Cel
 from aftershock.model.units import Duration
 
 ENOUGH = 0.3
 """Seconds of pauses that the canary's message should meet in one direction."""
+
+
+_SIZE, _VARIATION = (
+    "(has(self.averageSize) ? self.averageSize : 64)",
+    "(has(self.sizeVariation) ? self.sizeVariation : 0)",
+)
+_DELAY = cel.duration("self.delay")
 
 
 class Slicer(ToxicParameters, frozen=True, kw_only=True):
@@ -15,6 +26,11 @@ class Slicer(ToxicParameters, frozen=True, kw_only=True):
     average_size: int = 64
     size_variation: int = 0
     delay: Duration = Duration(0.01)
+
+    told: ClassVar[tuple[Cel, ...]] = (
+        Cel(f"{_SIZE} >= 1 && {_VARIATION} >= 0 && {_VARIATION} < {_SIZE}", "averageSize: more than sizeVariation"),
+        Cel(f"!has(self.delay) || ({_DELAY} >= duration('100us') && {_DELAY} <= duration('1s'))", "delay: 0.1ms to 1s"),
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

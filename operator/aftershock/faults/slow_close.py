@@ -1,8 +1,12 @@
 """`slow-close`: a connection that one side hung up stays open to the other. A canary hangs up and waits for the echo."""
 
+from typing import ClassVar
+
 from aftershock.adapters.canary import DEADLINE, Line, linger
 from aftershock.faults.link import ToxicParameters, milliseconds
 from aftershock.faults.toxic import Kind, Sight, toxic_fault
+from aftershock.model.rules import cel
+from aftershock.model.rules.making import Cel
 from aftershock.model.units import Duration
 
 
@@ -10,6 +14,10 @@ class SlowClose(ToxicParameters, frozen=True, kw_only=True):
     """Closing takes `delay` longer in each direction."""
 
     delay: Duration
+
+    told: ClassVar[tuple[Cel, ...]] = (
+        Cel(f"{cel.duration('self.delay')} >= duration('20ms')", "delay: at least 20ms"),
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -5,15 +5,19 @@ The executor, who knows what the load worker sent, gives `observe` its evidence 
 """
 
 import time
+from typing import ClassVar
 
 from aftershock.core.lease import Lease
 from aftershock.faults.fault import Evidence, Fault, Parameters, Site
+from aftershock.model.rules.making import Cel
 
 
 class TrafficSpike(Parameters, frozen=True, kw_only=True):
     """The load's rate, times `factor`."""
 
     factor: float
+
+    told: ClassVar[tuple[Cel, ...]] = (Cel("self.factor > 1.0", "factor: more than 1"),)
 
     def __post_init__(self) -> None:
         if self.factor <= 1:

@@ -13,10 +13,15 @@ import kopf
 
 from aftershock.adapters.kubernetes import ERAS, EXPERIMENTS, OURS, RUNS, STACKS, Api, ApiAwayError, MissingError
 from aftershock.adapters.threads import within
-from aftershock.runtime.cluster import health
-from aftershock.runtime.cluster.jobs import JobLauncher, Settings
+from aftershock.core.notice import Format
+from aftershock.errors import AftershockError
+from aftershock.runtime.cluster import health, jobs
+from aftershock.runtime.cluster.bystanders import ROUND, Bystanders, Wanted
+from aftershock.runtime.cluster.jobs import JobLauncher
 from aftershock.runtime.cluster.launchers import ChildLauncher, Launcher
 from aftershock.runtime.cluster.operator import Operator
+from aftershock.runtime.cluster.rights import Rights
+from aftershock.runtime.telling import Teller
 
 Say = Callable[[str], object]
 GROUP, VERSION = OURS.split("/")
@@ -34,6 +39,8 @@ class Asked:
     most: int = 20
     health_port: int | None = None
     metrics_port: int | None = None
+    notify: Format = "cloudevents"
+    keep_runs: float | None = None
 
 
 def serve(asked: Asked, say: Say) -> int:
@@ -50,29 +57,43 @@ async def _serve(api: Api, asked: Asked, say: Say) -> None:
         loop.add_signal_handler(number, stop.set)
     if not await _kinds_are_there(api, asked, say, stop):
         return
+    namespaces: Sequence[str | None] = list(asked.namespaces) or [None]
+    looking = Bystanders(api, Wanted(asked.metrics_port, asked.notify, asked.keep_runs), say)
     operator = Operator(
-        api, lambda it: launcher(api, asked, it, say), list(asked.namespaces) or [None], say, asked.most
+        api, lambda it: launcher(api, asked, it, say), namespaces, say, asked.most, looking.saw, looking.gone
     )
     if asked.health_port is not None:
         health.serve(asked.health_port, operator.amiss)
     working = asyncio.create_task(operator.work())
+    beside = asyncio.create_task(_beside(looking, Rights(api, "operator", namespaces, Teller(say).amiss), say))
     watching = asyncio.create_task(_watch(operator, asked, say, stop))
     say(f"watching {', '.join(asked.namespaces) or 'all namespaces'} of {api.server}")
     stopped = asyncio.create_task(stop.wait())
     # kopf takes the signals for itself while it runs: then it is its end that tells of them
     await asyncio.wait([stopped, watching], return_when=asyncio.FIRST_COMPLETED)
     say("ending; runs that go on are left alone")
-    for task in (working, watching):
+    for task in (working, watching, beside):
         task.cancel()
-    await asyncio.wait([working, watching], timeout=1)
+    await asyncio.wait([working, watching, beside], timeout=1)
     os._exit(0)  # threads may be waiting for an API that is away; executors are processes of their own
+
+
+async def _beside(looking: Bystanders, rights: Rights, say: Say) -> None:
+    """What goes on beside the work: a look at the operator's own rights, and at what is old enough to go."""
+    while True:
+        try:
+            await rights.look()
+            await within(PATIENCE, looking.round, time.time())
+        except AftershockError as error:
+            say(error.problem)
+        await asyncio.sleep(ROUND)
 
 
 def launcher(api: Api, asked: Asked, operator: Operator, say: Say) -> Launcher:
     """Return what carries Runs out."""
-    if asked.launcher == "child":
-        return ChildLauncher(operator.executor_ended, say)
-    return JobLauncher(api, Settings.from_environment())
+    if asked.launcher == "job":
+        return JobLauncher(api, jobs.settings(os.environ))
+    return ChildLauncher(operator.executor_ended, say)
 
 
 async def _kinds_are_there(api: Api, asked: Asked, say: Say, stop: asyncio.Event) -> bool:

@@ -10,3 +10,6 @@ LONGEST_LIST = 100
 
 LARGEST_MAPPING = 50
 """Fields of a mapping whose keys are free: labels, headers."""
+
+LONGEST_TIMELINE = 50
+"""Injections of an experiment: each is held against each, and the API server takes only so long for that."""

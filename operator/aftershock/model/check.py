@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import msgspec
 from msgspec import inspect
 
+from aftershock.model.bounds import LARGEST_MAPPING, LONGEST_LIST, LONGEST_TEXT
 from aftershock.model.experiment import Injection
 from aftershock.model.problem import Path, Problem, choose, nearest, printable, written
 from aftershock.model.rules import RULES
@@ -138,8 +139,9 @@ class Walk:
         values = {}
         for field in type_.fields:
             here = (*path, field.encode_name)
-            if field.encode_name in node.value:
-                value = self._value(node.value[field.encode_name], field.type, here)
+            given = node.value.get(field.encode_name)
+            if given is not None and (field.required or not _is_nothing(given)):
+                value = self._value(given, field.type, here)
             elif not field.required:
                 value = _default(field)
             elif field.encode_name in meant:  # a slip of the pen is one problem, not two
@@ -185,6 +187,7 @@ class Walk:
     def _sequence(self, node: Node, type_: inspect.ListType | inspect.VarTupleType, path: Path) -> Any:
         if not isinstance(node.value, list):
             return self._wrong(node.value, type_, path)
+        self._bounded_size(len(node.value), LONGEST_LIST, "items", path)
         items = [self._value(item, type_.item_type, (*path, place)) for place, item in enumerate(node.value)]
         if any(item is _BROKEN for item in items):
             return _BROKEN
@@ -193,7 +196,9 @@ class Walk:
     def _mapping(self, node: Node, type_: inspect.DictType, path: Path) -> Any:
         if not isinstance(node.value, dict):
             return self._wrong(node.value, type_, path)
-        values = {key: self._value(item, type_.value_type, (*path, key)) for key, item in node.value.items()}
+        self._bounded_size(len(node.value), LARGEST_MAPPING, "fields", path)
+        given = {key: item for key, item in node.value.items() if not _is_nothing(item)}
+        values = {key: self._value(item, type_.value_type, (*path, key)) for key, item in given.items()}
         readable = {key: value for key, value in values.items() if value is not _BROKEN}
         return _BROKEN if values and not readable else readable
 
@@ -205,11 +210,19 @@ class Walk:
                 return self._unit(text, unit, path)
             case inspect.LiteralType(values=choices), str(text) if text not in choices:
                 return self.report(path, f"found {describe(text)}", choose(text, [str(one) for one in choices]))
-            case (inspect.LiteralType() | inspect.StrType(), str()) | (inspect.BoolType(), bool()):
+            case inspect.StrType(), str(text):
+                self._bounded_size(len(text), LONGEST_TEXT, "characters", path)
+                return text
+            case (inspect.LiteralType(), str()) | (inspect.BoolType(), bool()):
                 return node.value
             case inspect.IntType() | inspect.FloatType(), int(number) | float(number) if _is_number(number, type_):
                 return self._bounded(number, type_, path)
         return self._wrong(node.value, type_, path)
+
+    def _bounded_size(self, size: int, most: int, of: str, path: Path) -> None:
+        """Hold a spec's value against a bound; what was sound in its day, and a status, have none."""
+        if size > most and path[:1] == ("spec",) and self.rules:
+            self.report(path, f"{size} {of}", f"write at most {most}")
 
     def _unit(self, text: str, unit: type[Unit], path: Path) -> Any:
         try:
@@ -231,7 +244,7 @@ class Walk:
         ):
             if bound is not None and not holds(value, bound):
                 return self.report(path, f"found the number {value}", f"write {words} {bound}")
-        return float(value) if isinstance(type_, inspect.FloatType) else value
+        return float(value) if isinstance(type_, inspect.FloatType) else int(value)
 
     def _wrong(self, value: Any, type_: inspect.Type, path: Path) -> Any:
         return self.report(path, f"expected {wanted(type_)}, found {describe(value)}", _advice(value, type_))
@@ -239,9 +252,14 @@ class Walk:
 
 def _is_number(value: float, type_: inspect.Type) -> bool:
     """Tell whether a value is a number of the kind that `type_` wants; true and false are none, for all that Python says."""
-    if isinstance(value, int):
-        return not isinstance(value, bool) and abs(value) < 2**63
-    return isinstance(type_, inspect.FloatType) and isfinite(value)
+    if isinstance(value, bool) or not isfinite(value):
+        return False
+    return isinstance(type_, inspect.FloatType) or (value == int(value) and -(2**63) <= value < 2**63)
+
+
+def _is_nothing(node: Node) -> bool:
+    """Tell whether a field or an entry is there without a value: to the API server it is as good as absent."""
+    return node.value is None and not node.broken
 
 
 def _bare(type_: inspect.Type) -> inspect.Type:

@@ -3,6 +3,10 @@
 Each is a float that knows how it is written. `parse` takes the text, `str()` gives it back in its shortest form, which
 parses to the same float. Both go through exact decimals, so that `99.5%` is the float nearest to 0.995 and comes back as
 `99.5%`. `pattern` is what `parse` accepts, as a regular expression that a Kubernetes schema can carry (RE2, anchored).
+
+No text is finer than `finest`, and none so large that a float couldn't tell it from its neighbour: so the API server, which
+counts in whole microseconds, and `validate`, which has floats, find the same of two texts to be the larger one. A float that
+no text can have (1/3) is written as the nearest that there is.
 """
 
 import re
@@ -11,7 +15,7 @@ from decimal import Context, Decimal
 from functools import cache
 from typing import ClassVar, Self
 
-_NUMBER = r"\d{1,15}(\.\d+)?"  # fifteen digits before the point: a float still knows the last of them
+_NUMBER = r"\d{1,15}(\.\d{1,20})?"  # fifteen digits before the point: a float still knows the last of them
 _EXACT = Context(prec=400)  # no float has more decimals than these calculations keep
 
 
@@ -40,6 +44,10 @@ class Unit(float):
 
     example: ClassVar[str]
     pattern: ClassVar[str]
+    finest: ClassVar[Decimal]
+    """The smallest step between two values."""
+    longest: ClassVar[int] = 64
+    """Characters of a text, at the most; `pattern` bounds them already, but the API server can't tell from it."""
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -60,8 +68,9 @@ class Unit(float):
         return UnitError(f"{found} is not a {cls.__name__.lower()}; write it like {cls.example}")
 
     def _exact(self) -> Decimal:
-        """Return the shortest decimal that this float is known by; a float that no unit can have comes back as it is."""
-        return Decimal(float.__repr__(self))
+        """Return the shortest decimal that this float is known by, no finer than a text may be."""
+        exact = Decimal(float.__repr__(self))
+        return _EXACT.quantize(exact, self.finest) if exact.is_finite() else exact
 
     def _shown(self, write: Callable[[Decimal], str]) -> str:
         exact = self._exact()
@@ -73,16 +82,18 @@ class Unit(float):
 
 _DURATIONS = {"d": Decimal(86400), "h": Decimal(3600), "m": Decimal(60), "s": Decimal(1), "ms": Decimal("0.001")}
 
-_ENDLESS = Decimal(10**15)
-"""Seconds, 31 million years: no pattern can bound a sum, so this one thing `parse` refuses beyond it."""
+_DIGITS = {"d": 4, "h": 5, "m": 6, "s": 8, "ms": 11}
+"""Digits before the point, so that none of them is more than LONGEST_DAYS alone."""
+
+LONGEST_DAYS = 10_000
+"""Days, 27 years: of so many a float knows every microsecond. No pattern can bound a sum, so `parse` refuses it."""
 
 
 def _duration_pattern() -> str:
     """Each alternative begins with one unit and goes on with smaller ones, so that nothing empty fits."""
-    units = list(_DURATIONS)
+    numbers = [rf"\d{{1,{digits}}}(\.\d{{1,{3 if unit == 'ms' else 6}}})?{unit}" for unit, digits in _DIGITS.items()]
     alternatives = (
-        f"{_NUMBER}{first}" + "".join(f"({_NUMBER}{later})?" for later in units[place + 1 :])
-        for place, first in enumerate(units)
+        first + "".join(f"({later})?" for later in numbers[place + 1 :]) for place, first in enumerate(numbers)
     )
     return f"^({'|'.join(alternatives)})$"
 
@@ -92,13 +103,15 @@ class Duration(Unit):
 
     example = '"30s", "1m30s" or "250ms"'
     pattern = _duration_pattern()
+    finest = Decimal("0.000001")
+    longest = 80
 
     @classmethod
     def _read(cls, text: str) -> Decimal:
         total = Decimal(0)
         for number, unit in re.findall(r"([\d.]+)(ms|[dhms])", text):
             total = _EXACT.add(total, _EXACT.multiply(Decimal(number), _DURATIONS[unit]))
-        if total >= _ENDLESS:
+        if total >= LONGEST_DAYS * _DURATIONS["d"]:
             raise cls.refuse(text)
         return total
 
@@ -126,7 +139,8 @@ class Percentage(Unit):
     """A share, 0 to 1. Written `99.5%`; more than `100%` is none."""
 
     example = '"99.5%"'
-    pattern = r"^0*(100(\.0+)?|\d{1,2}(\.\d+)?)%$"
+    pattern = r"^(100(\.0{1,12})?|\d{1,2}(\.\d{1,12})?)%$"
+    finest = Decimal("1e-14")
 
     @classmethod
     def _read(cls, text: str) -> Decimal:
@@ -144,6 +158,7 @@ class Rate(Unit):
 
     example = '"50/s" or "600/m"'
     pattern = rf"^{_NUMBER}/(s|m|h)$"
+    finest = Decimal("1e-20")
 
     @classmethod
     def _read(cls, text: str) -> Decimal:
@@ -157,8 +172,11 @@ class Rate(Unit):
         for unit in ("m", "h"):
             per = _EXACT.multiply(exact, Decimal(_RATES[unit]))
             candidates = (f"{_written(number)}/{unit}" for number in _rounded(per) if number.adjusted() < 15)
-            texts += [text for text in candidates if float(self._read(text)) == self][:1]
+            texts += [text for text in candidates if self._is(text)][:1]
         return min(texts, key=len)
+
+    def _is(self, text: str) -> bool:
+        return _compiled(self.pattern).fullmatch(text) is not None and float(self._read(text)) == self
 
 
 _QUANTITIES = {"": 0, "k": 3, "M": 6, "G": 9}
@@ -169,6 +187,7 @@ class Quantity(Unit):
 
     example = '"10000" or "10k"'
     pattern = rf"^{_NUMBER}(k|M|G)?$"
+    finest = Decimal("1e-20")
 
     @classmethod
     def _read(cls, text: str) -> Decimal:

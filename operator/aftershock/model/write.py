@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from aftershock.model.units import Unit
-from aftershock.model.yaml12 import resolve
+from aftershock.model.yaml12 import elsewhere, resolve
 
 _BREAKS = frozenset("\x85\u2028\u2029")
 """Line breaks of YAML 1.1 that are none in 1.2: only an escape means the same to both."""
@@ -52,7 +52,7 @@ def dump_yaml(*trees: dict[str, Any]) -> str:
             return True
 
     def text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
-        plain = resolve(value)[0] == "str" and not _BREAKS.intersection(value)
+        plain = resolve(value)[0] == "str" and not elsewhere(value) and not _BREAKS.intersection(value)
         return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=None if plain else '"')
 
     Dumper.add_representer(str, text)

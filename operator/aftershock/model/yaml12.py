@@ -1,8 +1,9 @@
 """Text to plain values that know their line: YAML as its version 1.2 reads it, whatever PyYAML makes of it.
 
 PyYAML scans (in C where it can); everything that gives scalars a meaning happens here, by the core schema of YAML 1.2.2,
-section 10.3: `10:30`, `yes` and `2026-01-01` are strings. Keys stand once and are strings. No tag makes an object, numbers
-are finite, and aliases can't blow a small file up. Nothing here knows what the documents mean.
+section 10.3: `10:30` and `2026-01-01` are strings. What kubectl, whose YAML is nearer to 1.1, would read otherwise (`yes`,
+`017`, `1_000`) is refused until it is quoted. Keys stand once and are strings. No tag makes an object, numbers are finite, and
+aliases can't blow a small file up. Nothing here knows what the documents mean.
 """
 
 import re
@@ -41,6 +42,15 @@ _SCALARS: tuple[tuple[str, re.Pattern[str], Callable[[str], Any]], ...] = (
     ("float", re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?"), float),
     ("float", re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)"), lambda text: float(text.replace(".", ""))),
 )
+
+_ELSEWHERE = (
+    ("true or false", re.compile(r"[yY]|yes|Yes|YES|[nN]|no|No|NO|on|On|ON|off|Off|OFF")),
+    ("another number", re.compile(r"[-+]?0[0-9_]+")),
+    ("a number", re.compile(r"[-+]?0[bB][01_]+|[-+]?0O[0-7_]+|[-+]?0X[0-9a-fA-F_]+|[-+]0o[0-7_]+|[-+]0x[0-9a-fA-F_]+")),
+    ("a number", re.compile(r"0x[0-9a-fA-F]*_[0-9a-fA-F_]*|0o[0-7]*_[0-7_]*")),
+    ("a number", re.compile(r"(?=[^_]*_)[-+]?(\.[0-9_]+|[0-9][0-9_]*(\.[0-9_]*)?)([eE][-+]?[0-9_]+)?")),
+)
+"""What kubectl would take a plain scalar for that is something else here."""
 
 
 @dataclass(frozen=True)
@@ -196,7 +206,8 @@ class _Reader:
             if isinstance(key_event, yaml.MappingEndEvent):
                 break
             key = self.node(key_event, events, depth + 1)
-            self.path.append(key.value if isinstance(key.value, str) else "?")
+            spelled = key_event.value if key.broken and isinstance(key_event, yaml.ScalarEvent) else key.value
+            self.path.append(spelled if isinstance(spelled, str) else "?")
             fits = not self.key_is_wrong(key, key_event, keys)
             value = self.node(next(events), events, depth + 1)
             self.path.pop()
@@ -228,7 +239,13 @@ class _Reader:
         return True
 
     def scalar(self, event: Any, line: int, column: int) -> Node:
-        kind, value = ("str", event.value) if not event.implicit[0] or event.tag else resolve(event.value)
+        plain = event.implicit[0] and not event.tag
+        if (plain or event.tag == f"{_TAG}int") and (other := elsewhere(event.value)):
+            here = "a string" if resolve(event.value)[0] == "str" else "a number"
+            message = f"`{printable(event.value)}` is {here} here, and {other} to kubectl"
+            self.report(line, message, "put it in quotes, or write it in another way")
+            return Node(None, line, column, broken=True)
+        kind, value = resolve(event.value) if plain else ("str", event.value)
         if event.tag not in (None, "!", _TAG + "str"):
             kind, value = resolve(event.value)
             if self.tag_is_wrong(event, "float" if (kind, event.tag) == ("int", _TAG + "float") else kind, line):
@@ -245,6 +262,15 @@ def resolve(text: str) -> tuple[str, Any]:
         if pattern.fullmatch(text):
             return kind, value(text)
     return "str", text
+
+
+def elsewhere(text: str) -> str | None:
+    """Say what kubectl would take a plain scalar for, if that is not what it is here.
+
+    >>> elsewhere("yes"), elsewhere("017"), elsewhere("1:30")
+    ('true or false', 'another number', None)
+    """
+    return next((what for what, pattern in _ELSEWHERE if pattern.fullmatch(text)), None)
 
 
 def describe(value: object) -> str:

@@ -14,6 +14,7 @@ import msgspec
 from aftershock.model.era import Era
 from aftershock.model.experiment import Experiment
 from aftershock.model.metadata import Record
+from aftershock.model.schema import words
 from aftershock.model.stack import Stack
 
 FILE = Path("docs") / "reference" / "kinds.md"
@@ -64,10 +65,10 @@ def _section(kind: type[Record]) -> Iterator[str]:
     yield ""
     yield inspect.cleandoc(kind.__doc__ or "")
     yield ""
-    yield "| field | type | default |"
-    yield "|---|---|---|"
+    yield "| field | type | default | what it is |"
+    yield "|---|---|---|---|"
     for field in _written(kind):
-        yield f"| `{field.encode_name}` | {_type(field.type)} | {_default(field)} |"
+        yield f"| `{field.encode_name}` | {_type(field.type)} | {_default(field)} | {words.of(kind, field.encode_name)} |"
     yield ""
 
 

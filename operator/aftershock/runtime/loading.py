@@ -90,6 +90,11 @@ def request(
     return fitted(asked, target, _era_documents(names), runs or home.runs())
 
 
+def experiment_from(file: Path) -> Document[Experiment]:
+    """Read one experiment. Invalid where it is none."""
+    return _one(file, Experiment)
+
+
 def judging(experiment: Experiment, stack: Stack) -> Sequence[str]:
     """Return the names of the eras that judge: the experiment's own, or else the stack's."""
     return experiment.spec.eras or [stack.spec.era]

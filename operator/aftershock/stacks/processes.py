@@ -80,8 +80,11 @@ def _sockets(pid: int) -> Iterator[str]:
                     yield inode.strip("[]")
 
 
-def end(folder: Path, supervisor_url: str) -> None:
-    """End every process of the stack, gently if supervisord can see to it, harder otherwise. StackError if some stay."""
+def end(folder: Path, supervisor_url: str, patience: float = STERN) -> None:
+    """End every process of the stack, gently if supervisord can see to it, harder otherwise. StackError if some stay.
+
+    `patience`: seconds that they have to end by themselves where there is no supervisord.
+    """
     if _gone(folder, 0):
         return
     _signal_all(folder, lambda _: signal.SIGCONT)
@@ -92,7 +95,7 @@ def end(folder: Path, supervisor_url: str) -> None:
         if _gone(folder, GENTLE):
             return
     _signal_all(folder, lambda each: signal.SIGKILL if each.is_supervisor else _gentle(each))
-    if _gone(folder, STERN):
+    if _gone(folder, patience):
         return
     _signal_all(folder, lambda _: signal.SIGKILL)
     if not _gone(folder, STERN):

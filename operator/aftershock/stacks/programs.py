@@ -66,6 +66,11 @@ def missing(names: Iterable[str]) -> list[str]:
     return [name for name in names if not ready(name)]
 
 
+def minutes(names: Iterable[str]) -> int:
+    """Return how long it takes to build them on two idle cores."""
+    return -(-sum(_PROGRAMS[name].seconds for name in names) // 60)
+
+
 def _spelled(seconds: int) -> str:
     return f"{seconds} s" if seconds < 120 else f"{seconds / 60:.0f} min"
 

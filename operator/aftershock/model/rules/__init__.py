@@ -3,9 +3,10 @@
 from aftershock.model import names
 from aftershock.model.metadata import Metadata, Secret, SecretRef
 from aftershock.model.rules import era, experiment, stack
-from aftershock.model.rules.making import Findings, Rules, exactly_one, labels, texts
+from aftershock.model.rules.making import Findings, Rules, also, exactly_one, labels, texts
 
 
+@also()
 def _metadata_maps(metadata: Metadata) -> Findings:
     yield from labels(metadata.labels, "labels")
     for key in metadata.annotations:

@@ -1,7 +1,22 @@
 """What the parts of a Stack must be to each other, and what addresses and secrets look like."""
 
 from aftershock.model import names
-from aftershock.model.rules.making import Findings, Rules, exactly_one, labels, once, reference, texts
+from aftershock.model.rules import cel
+from aftershock.model.rules.making import (
+    MORE_THAN_ZERO,
+    SELECTOR,
+    Cel,
+    Findings,
+    Rule,
+    Rules,
+    also,
+    exactly_one,
+    labels,
+    once,
+    reference,
+    texts,
+    valid,
+)
 from aftershock.model.stack import (
     BasicAuth,
     Database,
@@ -22,7 +37,14 @@ from aftershock.model.stack import (
     Workload,
 )
 
+_NAMED = {"maxLength": 63}
+"""What has to be the name of something is no longer than a name."""
 
+
+@also(
+    Cel("(self.role == 'replica') == has(self.of)", "a replica, and no other, says in `of` which database it follows"),
+    of=_NAMED,
+)
 def _database_of(database: Database) -> Findings:
     if database.role == "replica" and database.of is None:
         yield ("of",), "missing for a replica", "name the database that it follows"
@@ -30,6 +52,12 @@ def _database_of(database: Database) -> Findings:
         yield ("of",), "found on a primary", "write `role: replica`, or leave it out"
 
 
+@also(
+    Cel(
+        "has(self.proxy) ? !has(self.listen) && !has(self.upstream) : has(self.listen) && has(self.upstream)",
+        "name a `proxy` that is there, or have one created with `listen` and `upstream`",
+    )
+)
 def _link_shape(link: Link) -> Findings:
     created = [name for name in ("listen", "upstream") if getattr(link, name) is not None]
     if link.proxy is not None and created:
@@ -40,6 +68,7 @@ def _link_shape(link: Link) -> Findings:
         yield (), found, "name a `proxy` that is there, or have one created with `listen` and `upstream`"
 
 
+@also(selector=SELECTOR, replicas={"minimum": 1})
 def _workload_shape(workload: Workload) -> Findings:
     if workload.selector is not None:
         if not workload.selector:
@@ -49,6 +78,7 @@ def _workload_shape(workload: Workload) -> Findings:
         yield ("replicas",), f"found {workload.replicas}", "write 1 or more"
 
 
+@also(nodes=SELECTOR)
 def _region_nodes(region: Region) -> Findings:
     if region.nodes is not None:
         if not region.nodes:
@@ -56,12 +86,29 @@ def _region_nodes(region: Region) -> Findings:
         yield from labels(region.nodes, "nodes")
 
 
+_HEADERS = {
+    "additionalProperties": names.header_value.schema(),
+    **valid(
+        Cel(f"self.all(key, key.matches({cel.text(names.HEADER)}))", "its keys have to be names of HTTP headers"),
+        Cel(
+            f"self.all(key, !(key.lowerAscii() in {list(names.SECRET_HEADERS)}))",
+            "a secret would stand in the document: use `auth`, which names where the secret comes from",
+        ),
+    ),
+}
+
+
+@also(headers=_HEADERS)
 def _header_lines(probe: HttpProbe | LedgerProbe) -> Findings:
     for key, value in probe.headers.items():
         for message, advice in (*names.header(key), *names.header_value(value)):
             yield ("headers", key), message, advice
 
 
+@also(
+    Cel("self.method != 'HEAD' || !has(self.contains)", "an answer to HEAD has no body", at=".contains"),
+    expect={"minItems": 1, "items": {"minimum": 100, "maximum": 599}},
+)
 def _http_answers(probe: HttpProbe) -> Findings:
     if not probe.expect:
         yield ("expect",), "found no status", "name the statuses of a good answer, like [200]"
@@ -72,12 +119,19 @@ def _http_answers(probe: HttpProbe) -> Findings:
         yield ("contains",), "an answer to HEAD has no body", "ask with GET, or leave it out"
 
 
+@also(
+    Cel("!has(self.atLeast) || !has(self.atMost) || self.atLeast <= self.atMost", "no value is within", at=".atLeast")
+)
 def _promql_bounds(probe: PromqlProbe) -> Findings:
     if probe.at_least is not None and probe.at_most is not None and probe.at_least > probe.at_most:
         message = f"{probe.at_least:g} is more than `atMost`, {probe.at_most:g}"
         yield ("atLeast",), message, "no value is within; swap them"
 
 
+@also(
+    every=valid(Cel(f"{cel.duration('self')} >= duration('1ms')", "probe each 1ms at the most often")),
+    timeout=valid(MORE_THAN_ZERO),
+)
 def _indicator_times(indicator: Indicator) -> Findings:
     if indicator.every < 0.001:
         yield ("every",), f"found {indicator.every}", "probe each 1ms at the most often"
@@ -85,6 +139,17 @@ def _indicator_times(indicator: Indicator) -> Findings:
         yield ("timeout",), f"found {indicator.timeout}", "write more than zero"
 
 
+def _refers(items: str, field: str, to: str) -> Cel:
+    holds = f"has(self.{to}) && self.{to}.exists(known, known.name == one.{field})"
+    asked = f"!has(one.{field.partition('.')[0]}) || ({holds})" if "." in field else holds
+    return Cel(cel.each(f"self.{items}", asked), f"`{field}` has to be one of `{to}` of this stack", at=f".{items}")
+
+
+@also(
+    _refers("links", "toxiproxy", to="toxiproxies"),
+    _refers("settings", "workload", to="workloads"),
+    _refers("indicators", "sql.database", to="databases"),
+)
 def _stack_references(spec: StackSpec) -> Findings:
     databases, workloads = spec.databases, spec.workloads
     for place, link in enumerate(spec.links):
@@ -98,6 +163,16 @@ def _stack_references(spec: StackSpec) -> Findings:
         yield from reference(("indicators", place, "sql", "database"), wanted, databases, "database", "a database")
 
 
+_FOLLOWED = "self.databases.exists(known, known.role == 'primary' && known.name == one.of)"
+
+
+@also(
+    Cel(
+        cel.each("self.databases", f"!has(one.of) || {_FOLLOWED}"),
+        "a replica follows a primary database of this stack",
+        at=".databases",
+    )
+)
 def _replicas_follow(spec: StackSpec) -> Findings:
     primaries = [database for database in spec.databases if getattr(database, "role", "primary") == "primary"]
     for place, database in enumerate(spec.databases):
@@ -105,6 +180,13 @@ def _replicas_follow(spec: StackSpec) -> Findings:
             yield from reference(("databases", place, "of"), database.of, primaries, "primary database", "a primary")
 
 
+def _apart(field: str) -> Cel:
+    same = f"has(other.{field}) && other.{field} == one.{field} && other.toxiproxy == one.toxiproxy"
+    holds = cel.each("self.links", f"!has(one.{field}) || self.links.exists_one(other, {same})")
+    return Cel(holds, f"two links have the same {field}: a fault at one would be a fault at both", at=".links")
+
+
+@also(*map(_apart, ("proxy", "listen")))
 def _links_are_apart(spec: StackSpec) -> Findings:
     for field in ("proxy", "listen"):
         first: dict[tuple[str | None, ...], str] = {}
@@ -115,13 +197,19 @@ def _links_are_apart(spec: StackSpec) -> Findings:
                 yield ("links", place, field), message, "a fault at one would be a fault at both: keep one of them"
 
 
+def _nothing(_: object) -> Findings:
+    """What is no name of the stack's is found by `_stack_references`."""
+    yield from ()
+
+
 RULES: Rules = {
-    SupervisorControl: (texts(url=names.supervisor_url, program=names.something),),
+    SupervisorControl: (texts(url=names.supervisor_url, program=names.called),),
     PidFileControl: (texts(path=names.something),),
     ToxiproxyServer: (texts(name=names.label, url=names.url),),
     Database: (texts(name=names.label, region=names.label), _database_of),
     Link: (
-        texts(name=names.label, proxy=names.something, from_=names.label, to=names.label),
+        Rule(_nothing, fields={"toxiproxy": _NAMED}),
+        texts(name=names.label, proxy=names.called, from_=names.label, to=names.label),
         texts(listen=names.address, upstream=names.address),
         _link_shape,
     ),
@@ -132,11 +220,17 @@ RULES: Rules = {
     ),
     Region: (texts(name=names.label), _region_nodes),
     Node: (texts(name=names.label, node=names.name),),
-    Setting: (texts(name=names.label, env=names.variable),),
+    Setting: (
+        Rule(_nothing, fields={"workload": _NAMED}),
+        texts(name=names.label, env=names.variable),
+    ),
     BasicAuth: (texts(username=names.something),),
     HttpAuth: (exactly_one("bearer", "basic"),),
     HttpProbe: (texts(url=names.url), _header_lines, _http_answers),
-    SqlProbe: (texts(query=names.something),),
+    SqlProbe: (
+        Rule(_nothing, fields={"database": _NAMED}),
+        texts(query=names.something),
+    ),
     PromqlProbe: (texts(url=names.url, query=names.something), _promql_bounds),
     LedgerProbe: (texts(write=names.url, read=names.url), _header_lines),
     Indicator: (texts(name=names.label), exactly_one("http", "sql", "promql", "ledger"), _indicator_times),

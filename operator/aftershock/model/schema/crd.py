@@ -2,15 +2,19 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from inspect import getdoc
 
 import msgspec
 from msgspec import inspect
 
 from aftershock.model.era import Era
-from aftershock.model.experiment import Experiment
+from aftershock.model.experiment import Experiment, Injection
 from aftershock.model.metadata import API_VERSION, Record
+from aftershock.model.rules.making import valid
 from aftershock.model.run import Run
-from aftershock.model.schema.types import Schemas, Tree
+from aftershock.model.schema import words
+from aftershock.model.schema.faults import Faults, injection
+from aftershock.model.schema.types import Schemas, Tree, told
 from aftershock.model.stack import Stack
 
 GROUP, VERSION = API_VERSION.split("/")
@@ -71,7 +75,7 @@ KINDS: Mapping[type[Record], Shown] = {
 }
 
 
-def crd(kind: type[Record]) -> Tree:
+def crd(kind: type[Record], faults: Faults) -> Tree:
     """Return the definition of one kind."""
     shown, name = KINDS[kind], kind.__name__
     plural = f"{name.lower()}s"
@@ -92,18 +96,18 @@ def crd(kind: type[Record]) -> Tree:
             "group": GROUP,
             "names": names,
             "scope": "Namespaced" if shown.namespaced else "Cluster",
-            "versions": [_version(kind, shown)],
+            "versions": [_version(kind, shown, faults)],
         },
     }
 
 
-def _version(kind: type[Record], shown: Shown) -> Tree:
+def _version(kind: type[Record], shown: Shown, faults: Faults) -> Tree:
     version: Tree = {
         "name": VERSION,
         "served": True,
         "storage": True,
         "additionalPrinterColumns": [_column(*column) for column in (*shown.columns, _AGE)],
-        "schema": {"openAPIV3Schema": _document(kind)},
+        "schema": {"openAPIV3Schema": _document(kind, faults)},
     }
     if shown.selectable:
         version["selectableFields"] = [{"jsonPath": path} for path in shown.selectable]
@@ -117,14 +121,18 @@ def _column(heading: str, path: str, type_: str = "string") -> Tree:
     return {**column, "priority": 1} if heading.startswith("*") else column
 
 
-def _document(kind: type[Record]) -> Tree:
+def _document(kind: type[Record], faults: Faults) -> Tree:
+    known, cel = injection(faults)
+    more: dict[type, Tree] = {Injection: {"properties": known, **valid(*cel)}}
     fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
     properties: Tree = {
-        "apiVersion": {"type": "string"},
-        "kind": {"type": "string"},
+        "apiVersion": {"type": "string", "description": "The version of the kind: `aftershock.dev/v1alpha1`."},
+        "kind": {"type": "string", "description": f"`{kind.__name__}`"},
         "metadata": {"type": "object"},
-        "spec": Schemas().of(inspect.type_info(fields["spec"].type)),
     }
-    if "status" in fields:
-        properties["status"] = Schemas(bounded=False).of(inspect.type_info(fields["status"].type))
-    return {"type": "object", "required": ["spec"], "properties": properties}
+    for part, schemas in (("spec", Schemas(more=more)), ("status", Schemas(bounded=False))):
+        if part in fields:
+            properties[part] = schemas.of(inspect.type_info(fields[part].type))
+            properties[part]["description"] = f"{words.of(kind, part)}\n\n{properties[part]['description']}"
+    document = {"type": "object", "description": getdoc(kind), "required": ["spec"], "properties": properties}
+    return told(document, kind)

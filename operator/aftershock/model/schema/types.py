@@ -1,5 +1,7 @@
 """From a type to its schema: what `check.Walk` reads, said in the words of OpenAPI v3 as Kubernetes wants them."""
 
+from collections.abc import Mapping
+from inspect import getdoc
 from typing import Any
 
 import msgspec
@@ -7,16 +9,28 @@ from msgspec import inspect
 
 from aftershock.model.bounds import LARGEST_MAPPING, LONGEST_LIST, LONGEST_TEXT
 from aftershock.model.metadata import Record
-from aftershock.model.units import Unit
+from aftershock.model.rules import RULES, cel
+from aftershock.model.rules.making import Cel, valid
+from aftershock.model.schema import words
+from aftershock.model.units import LONGEST_DAYS, Duration, Unit
 
 Tree = dict[str, Any]
 
 
-class Schemas:
-    """Makes schemas. `bounded`: texts and lists have bounds and fields have defaults, as in a spec, not in a status."""
+_LIMITS: dict[type, Tree] = {
+    Duration: valid(Cel(f"{cel.duration('self')} < duration('{LONGEST_DAYS * 24}h')", f"less than {LONGEST_DAYS}d")),
+}
+"""What no pattern can say."""
 
-    def __init__(self, *, bounded: bool = True) -> None:
-        self.bounded = bounded
+
+class Schemas:
+    """Makes schemas. `bounded`: texts and lists have bounds and fields have defaults, as in a spec, not in a status.
+
+    `more` is what only others know of a record: keywords by its type.
+    """
+
+    def __init__(self, *, bounded: bool = True, more: Mapping[type, Tree] | None = None) -> None:
+        self.bounded, self.more = bounded, more or {}
 
     def of(self, type_: inspect.Type) -> Tree:
         """Return the schema of one type."""
@@ -31,7 +45,7 @@ class Schemas:
             case inspect.ListType() | inspect.VarTupleType():
                 return {"type": "array", "items": self.of(type_.item_type), **self._bound("maxItems", LONGEST_LIST)}
             case inspect.DictType(value_type=inspect.AnyType()):
-                return {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+                return {"type": "object"}  # of `with:`: see faults.py
             case inspect.DictType():
                 values = self.of(type_.value_type)
                 return {
@@ -44,7 +58,7 @@ class Schemas:
     def _scalar(self, type_: inspect.Type) -> Tree:
         match type_:
             case inspect.CustomType(cls=unit) if issubclass(unit, Unit):
-                return {"type": "string", "pattern": unit.pattern}
+                return {"type": "string", "pattern": unit.pattern, "maxLength": unit.longest, **_LIMITS.get(unit, {})}
             case inspect.LiteralType(values=values):
                 return {"type": "string", "enum": list(values)}
             case inspect.StrType():
@@ -61,17 +75,43 @@ class Schemas:
         return {keyword: most} if self.bounded else {}
 
     def _record(self, type_: inspect.StructType) -> Tree:
-        schema: Tree = {"type": "object"}
+        schema: Tree = {"type": "object", "description": getdoc(type_.cls) or ""}
         if needed := [field.encode_name for field in type_.fields if field.required]:
             schema["required"] = needed
-        schema["properties"] = {field.encode_name: self._field(field) for field in type_.fields}
-        return schema
+        schema["properties"] = {field.encode_name: self._field(field, type_.cls) for field in type_.fields}
+        if self.bounded:
+            schema = told(schema, type_.cls)
+        return merged(schema, self.more.get(type_.cls, {}))
 
-    def _field(self, field: inspect.Field) -> Tree:
+    def _field(self, field: inspect.Field, record: type) -> Tree:
         schema = self.of(field.type)
+        told = (words.of(record, field.encode_name), schema.get("description", ""))
+        schema = {**schema, "description": "\n\n".join(text for text in told if text)}
         if self.bounded and (default := default_of(field)) is not None:
             schema["default"] = default
         return schema
+
+
+def told(schema: Tree, kind: type) -> Tree:
+    """Return a record's schema with what its rules say."""
+    for rule in RULES.get(kind, ()):
+        fields = {"properties": dict(rule.fields)} if rule.fields else {}
+        schema = merged(schema, {**fields, **(valid(*rule.cel) if rule.cel else {})})
+    return schema
+
+
+def merged(schema: Tree, more: Mapping[str, Any]) -> Tree:
+    """Return a schema with further keywords: they go into the mappings that are there, and behind the lists."""
+    made = dict(schema)
+    for key, value in more.items():
+        match made.get(key), value:
+            case dict(before), Mapping():
+                made[key] = merged(before, value)
+            case list(before), list():
+                made[key] = before + value
+            case _:
+                made[key] = value
+    return made
 
 
 def default_of(field: inspect.Field) -> Any:
@@ -84,7 +124,8 @@ def default_of(field: inspect.Field) -> Any:
         case Unit():
             return str(value)
         case Record():
-            return {} if any(default_of(one) is not None for one in _fields(type(value))) else None
+            inner = {one.encode_name: default_of(one) for one in _fields(type(value))}
+            return {name: one for name, one in inner.items() if one is not None} or None
         case tuple():
             return list(value)
         case str() | bool() | int() | float():

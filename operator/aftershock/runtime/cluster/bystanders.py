@@ -47,16 +47,21 @@ class Bystanders:
     def saw(self, run: Run) -> None:
         """Take in a Run as the API has it, however often."""
         self._runs[run["metadata"]["uid"]] = run
-        self._tally.saw(run)
-        if self._notifier is not None:
-            self._notifier.saw(run)
+        for look in (self._tally.saw, self._notifier.saw if self._notifier is not None else None):
+            self._safely(look, run)
 
     def gone(self, run: Run) -> None:
         """A Run was deleted."""
         self._runs.pop(run["metadata"]["uid"], None)
-        self._tally.gone(run)
-        if self._notifier is not None:
-            self._notifier.gone(run)
+        for look in (self._tally.gone, self._notifier.gone if self._notifier is not None else None):
+            self._safely(look, run)
+
+    def _safely(self, look: Callable[[Run], object] | None, run: Run) -> None:
+        try:
+            if look is not None:
+                look(run)
+        except Exception as error:  # noqa: BLE001 - whoever only looks on must not stop the work
+            self._say(f"{run['metadata'].get('name')}: can't be counted or told: {type(error).__name__}: {error}")
 
     def round(self, now: float) -> None:
         """Throw away finished Runs that are too old; `now` in seconds since the epoch. Blocks while the API is asked."""

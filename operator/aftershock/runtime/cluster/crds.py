@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 from aftershock.adapters.kubernetes import ERAS, Api, ApiAwayError, ForbiddenError, MissingError
+from aftershock.faults.registry import FAULTS
 from aftershock.model.schema.crd import KINDS, crd
 from aftershock.model.schema.types import Tree
 from aftershock.model.write import dump_yaml
@@ -22,7 +23,7 @@ KEEP = """  {{- if .Values.crds.keep }}
 
 def crds() -> list[Tree]:
     """Return every definition, as plain trees."""
-    return [crd(kind) for kind in KINDS]
+    return [crd(kind, FAULTS) for kind in KINDS]
 
 
 def text() -> str:

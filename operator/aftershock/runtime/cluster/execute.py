@@ -21,8 +21,9 @@ from aftershock.core.history import Aborting
 from aftershock.errors import AftershockError, HeldError
 from aftershock.model.run import Run, RunStatus
 from aftershock.runtime import launch
-from aftershock.runtime.cluster import inputs, objects, retention
+from aftershock.runtime.cluster import inputs, journals, objects, retention
 from aftershock.runtime.cluster.inputs import Lacking
+from aftershock.runtime.cluster.journals import Keeper
 from aftershock.runtime.cluster.status import Mirror
 from aftershock.runtime.executor import Executor
 from aftershock.runtime.folders import RunFolder
@@ -40,8 +41,13 @@ UNTIL_WRITTEN = 900.0
 Say = Callable[[str], object]
 
 
-def execute(api: Api, namespace: str, name: str, say: Say) -> int:
-    """Carry out a Run; return 0 whatever its verdict, and also where there was nothing to do. AftershockError otherwise."""
+def execute(api: Api, namespace: str, name: str, say: Say, place: str | None = None) -> int:
+    """Carry out a Run; return 0 whatever its verdict, and also where there was nothing to do. AftershockError otherwise.
+
+    `place` is where its journal is kept, as `journals.PLACE` says it; None is what that says in the environment.
+    """
+    place = os.environ.get(journals.PLACE, "") if place is None else place
+    journals.check(place)
     run = api.find(RUNS, name, namespace)
     if run is None:
         say(f"there is no Run {namespace}/{name}; nothing was done")
@@ -55,7 +61,7 @@ def execute(api: Api, namespace: str, name: str, say: Say) -> int:
         say(f"Run {namespace}/{name}: somebody else was faster; nothing was done")
         return 0
     try:
-        return _carry_out(api, run, say)
+        return _carry_out(api, run, say, place)
     finally:
         retention.tidy(say)
 
@@ -111,14 +117,15 @@ def _claim(api: Api, run: Tree) -> Tree:
     return api.patch(RUNS, meta["name"], change, meta["namespace"], subresource="status")
 
 
-def _carry_out(api: Api, run: Tree, say: Say) -> int:
+def _carry_out(api: Api, run: Tree, say: Say, place: str) -> int:
     folder = RunFolder(folder_of(run))
     places = home.state() / "execute" / folder.name
     mirror = Mirror(api, run, say)
-    told = _Told(mirror, folder)
+    keeper = journals.keeper(folder.journal, place, run["metadata"]["namespace"], say)
+    told = _Told(mirror, keeper)
     try:
         request = inputs.gather(api, run, places)
-        audience = Audience(warn=say, published=told.published, beside=lambda executor: _heed(api, run, executor))
+        audience = Audience([keeper.follow], say, told.published, lambda executor: _heed(api, run, executor))
         outcome = launch.launch_as(_identity(run, folder), request, audience)
         if isinstance(outcome.failure, HeldError):
             raise outcome.failure
@@ -140,15 +147,17 @@ def _carry_out(api: Api, run: Tree, say: Say) -> int:
 class _Told:
     """Hands a run's record on to the API. What ends before its baseline is kept back: it may have to wait for its turn."""
 
-    def __init__(self, mirror: Mirror, folder: RunFolder) -> None:
-        self._mirror, self._journal = mirror, str(folder.journal)
+    def __init__(self, mirror: Mirror, keeper: Keeper) -> None:
+        self._mirror, self._keeper = mirror, keeper
         self._begun = False
         self._kept: Run | None = None
 
     def published(self, run: Run) -> None:
         """Take the run's record."""
         self._begun = self._begun or run.status.phase == "Baseline"
-        self._kept = structs.replace(run, status=structs.replace(run.status, journal=self._journal))
+        over = run.status.phase == "Finished"  # said when the whole journal is where it is said to be
+        where = self._keeper.finish() if over else self._keeper.where
+        self._kept = structs.replace(run, status=structs.replace(run.status, journal=where))
         if self._begun:
             self.all()
 

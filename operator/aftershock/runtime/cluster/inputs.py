@@ -87,6 +87,12 @@ def gather(api: Api, run: Mapping[str, Any], folder: Path) -> Request:
     return loading.fitted(experiment, placed, eras, home.runs())
 
 
+def planned(api: Api, run: Mapping[str, Any]) -> Request:
+    """Return the request as it would be gathered now, to be shown: no Secret is read, and nothing written."""
+    stack = _stack(api, run)
+    return loading.fitted(_definition(run, stack), stack, _eras(api, run, stack), home.runs())
+
+
 def _stack(api: Api, run: Mapping[str, Any]) -> Document[Stack]:
     name, namespace = run["spec"]["stack"], run["metadata"]["namespace"]
     tree = api.find(STACKS, name, namespace)

@@ -1,223 +1,269 @@
-"""Executors as Jobs of the cluster, in the namespace of their Run. The manifest is a pure function; nothing runs twice.
+"""The Job that carries one Run out: what it looks like, and the launcher that makes it.
 
-A Job is named after its Run and its token, so that starting twice starts once; it has one pod, which is never replaced.
+What of it is the installation's (image, account, limits, where journals are kept) comes from the operator's environment, as
+the chart sets it. A Job makes one pod and never a second: what becomes of a Run whose pod is lost is the reaper's to say.
 """
 
 import json
-import os
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any
 
-from aftershock.adapters.kubernetes import JOBS, OURS, Api, ConflictError, MissingError, Tree
-from aftershock.errors import InputError, TargetError
-from aftershock.model.experiment import ExperimentSpec
-from aftershock.runtime.cluster import objects
+from aftershock.adapters.kubernetes import JOBS, Api, ConflictError, Tree
+from aftershock.core.plan import longest
+from aftershock.errors import InputError
+from aftershock.model.problem import Invalid
+from aftershock.runtime.cluster import journals, objects
 from aftershock.runtime.cluster.execute import UNTIL_WRITTEN
+from aftershock.runtime.cluster.inputs import Lacking
 
-HOME = "/var/lib/aftershock"
-SPARE = 180.0
-"""Seconds beyond the planned length: to start, to clean up, to judge."""
+STARTING = 600
+"""Seconds that a pod may take to be scheduled and to get its image: they count against the Job's deadline."""
 
-GRACE = 60
-"""Seconds that a pod which is told to end has for healing."""
+ENDING = 180
+"""Seconds for clearing the way, cleaning up, judging and handing the journal on."""
+
+GRACE = 120
+"""Seconds from SIGTERM to SIGKILL: the executor heals, cleans up and judges in them."""
 
 KEPT = 3600
-"""Seconds for which a finished Job stays, for whoever reads its log."""
+"""Seconds that a Job stays when it is over, for whoever wants to read its log."""
 
-ASKING = 5.0
-"""Seconds between two questions whether a Job of which nothing is heard is still there."""
+ATTEMPTS = 5
+"""Jobs that one Run may have, one after the other: those before the last gave it back, having begun nothing."""
+
+HOME = "/var/lib/aftershock"
+TMP = "/tmp"  # noqa: S108 - in the pod: a volume of its own
+USER = 10001
+PASSED_ON = ("AFTERSHOCK_KEEP_JOURNALS", "AFTERSHOCK_KEEP_JOURNALS_COUNT", "AWS_REGION", "AWS_ENDPOINT_URL")
+"""What the executor is told as the operator was."""
+
+_LIMITS = {"requests": {"cpu": "250m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}}
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What executors' pods are made of; from the environment, where the chart puts it."""
+    """What is the same for all Jobs of an installation."""
 
     image: str
     pull_policy: str = "IfNotPresent"
     pull_secrets: tuple[str, ...] = ()
-    service_account: str = "aftershock-executor"
-    resources: Mapping[str, Any] = field(default_factory=dict)
+    account: str = "aftershock-executor"
+    resources: Mapping[str, Any] = field(default_factory=lambda: _LIMITS)
     claim: str = ""
-    """A PersistentVolumeClaim for journals; empty: they go with the pod, or to a store."""
+    store: str = ""
+    store_secret: str = ""
+    passed_on: Mapping[str, str] = field(default_factory=dict)
 
-    secret: str = ""
-    """A Secret whose keys are the store's credentials."""
 
-    handed_on: Mapping[str, str] = field(default_factory=dict)
-
-    @classmethod
-    def from_environment(cls) -> Self:
-        """Read AFTERSHOCK_IMAGE and its like. InputError where there is no image."""
-        env = os.environ
-        if not env.get("AFTERSHOCK_IMAGE"):
-            raise InputError(
-                "AFTERSHOCK_IMAGE is not set, so there is no image to make Jobs of",
-                "install the chart, which sets it, or run executors here: --launcher child",
-            )
-        return cls(
-            image=env["AFTERSHOCK_IMAGE"],
-            pull_policy=env.get("AFTERSHOCK_IMAGE_PULL_POLICY") or cls.pull_policy,
-            pull_secrets=tuple(name for name in env.get("AFTERSHOCK_IMAGE_PULL_SECRETS", "").split(",") if name),
-            service_account=env.get("AFTERSHOCK_SERVICE_ACCOUNT") or cls.service_account,
-            resources=json.loads(env.get("AFTERSHOCK_RESOURCES") or "{}"),
-            claim=env.get("AFTERSHOCK_JOURNAL_CLAIM", ""),
-            secret=env.get("AFTERSHOCK_JOURNAL_SECRET", ""),
-            handed_on={name: env[name] for name in HANDED_ON if env.get(name)},
+def settings(environment: Mapping[str, str]) -> Settings:
+    """Read the settings from an environment. InputError where it doesn't say them."""
+    image = environment.get("AFTERSHOCK_IMAGE")
+    if not image:
+        raise InputError(
+            "nothing says which image executors run",
+            "set AFTERSHOCK_IMAGE, as the chart does, or use --launcher child",
         )
+    try:
+        resources = json.loads(environment.get("AFTERSHOCK_RESOURCES") or "null") or _LIMITS
+    except ValueError as error:
+        raise InputError(
+            f"AFTERSHOCK_RESOURCES is not JSON: {error}", "give a container's `resources` as JSON"
+        ) from None
+    return Settings(
+        image=image,
+        pull_policy=environment.get("AFTERSHOCK_IMAGE_PULL_POLICY") or "IfNotPresent",
+        pull_secrets=tuple(filter(None, environment.get("AFTERSHOCK_IMAGE_PULL_SECRETS", "").split(","))),
+        account=environment.get("AFTERSHOCK_SERVICE_ACCOUNT") or "aftershock-executor",
+        resources=resources,
+        claim=environment.get("AFTERSHOCK_JOURNAL_CLAIM", ""),
+        store=environment.get("AFTERSHOCK_JOURNAL_STORE", ""),
+        store_secret=environment.get("AFTERSHOCK_JOURNAL_SECRET", ""),
+        passed_on={name: environment[name] for name in PASSED_ON if environment.get(name)},
+    )
 
 
-HANDED_ON = (
-    "AFTERSHOCK_JOURNAL_STORE",
-    "AFTERSHOCK_KEEP_JOURNALS",
-    "AFTERSHOCK_KEEP_JOURNALS_COUNT",
-    "AWS_REGION",
-    "AWS_ENDPOINT_URL",
-)
+class JobLauncher:
+    """Executors as Jobs, each in its Run's namespace. Which there are is asked of the API, so that an operator that was
+    started anew knows those of the one before.
+    """
+
+    def __init__(self, api: Api, settings: Settings) -> None:
+        self._api, self._settings = api, settings
+        self._over: set[str] = set()
+
+    def start(self, run: Mapping[str, Any]) -> None:
+        """Make the Run's Job. Lacking where one has failed before it took the Run."""
+        for attempt in range(1, ATTEMPTS + 1):
+            job = manifest(run, self._settings, attempt)
+            try:
+                self._api.create(JOBS, job)
+            except ConflictError:
+                found = self._find(run, attempt)
+                if found is None or not _ended(found):
+                    return
+                _complain(found)
+                continue
+            self._over.discard(run["metadata"]["uid"])
+            return
+        raise Lacking("ExecutorFailed", f"{ATTEMPTS} Jobs gave the Run back; their logs say why")
+
+    def under_way(self, run: Mapping[str, Any]) -> bool:
+        """Tell whether a Job for the Run is about that has not ended. Of a claimed Run its status tells."""
+        status = run.get("status") or {}
+        if status.get("executor") or status.get("phase") == "Finished":
+            return status.get("phase") != "Finished"
+        if run["metadata"]["uid"] in self._over:
+            return False
+        newest = self._newest(run)
+        going = newest is not None and not _ended(newest)
+        if not going:
+            self._over.add(run["metadata"]["uid"])
+        return going
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def _newest(self, run: Mapping[str, Any]) -> Tree | None:
+        found = None
+        for attempt in range(1, ATTEMPTS + 1):
+            next_one = self._find(run, attempt)
+            if next_one is None:
+                break
+            found = next_one
+        return found
+
+    def _find(self, run: Mapping[str, Any], attempt: int) -> Tree | None:
+        return self._api.find(JOBS, job_name(run, attempt), run["metadata"]["namespace"])
 
 
-def name_of(run: Mapping[str, Any]) -> str:
-    """Return the name of a Run's Job: it has to be a label of pods, and leaves room for what is put behind it."""
+def _ended(job: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return the condition by which a Job is over, if it is."""
+    conditions = (job.get("status") or {}).get("conditions") or []
+    return next((one for one in conditions if one["type"] in {"Complete", "Failed"} and one["status"] == "True"), None)
+
+
+def _complain(job: Mapping[str, Any]) -> None:
+    ending = _ended(job) or {}
+    if ending.get("type") == "Failed":
+        what = f"{ending.get('reason') or 'Failed'}: {ending.get('message') or 'see its pod'}"
+        raise Lacking("ExecutorFailed", f"the Job {job['metadata']['name']} failed before it took the Run: {what}")
+
+
+def job_name(run: Mapping[str, Any], attempt: int = 1) -> str:
+    """Return the name of a Run's Job: a pod's host name is made of it, which is why it is short."""
     meta = run["metadata"]
-    return f"{objects.fitting(meta['name'].replace('.', '-'), 48)}-{objects.token(meta['uid'])}"
+    ending = objects.token(meta["uid"]) + (f"-{attempt}" if attempt > 1 else "")
+    return f"{objects.fitting(meta['name'].replace('.', '-'), 40)}-{ending}"
 
 
-def manifest(run: Mapping[str, Any], settings: Settings) -> Tree:
-    """Return the Job that carries a Run out: one pod, unprivileged, never replaced, ended when it takes far too long."""
-    meta, name = run["metadata"], name_of(run)
+def manifest(run: Mapping[str, Any], settings: Settings, attempt: int = 1) -> Tree:
+    """Return the Job to create for a Run."""
+    meta = run["metadata"]
     labels = {
         "app.kubernetes.io/name": "aftershock",
         "app.kubernetes.io/component": "executor",
-        "aftershock.dev/run": objects.fitting(meta["name"], objects.LONGEST_LABEL),
+        objects.EXPERIMENT: objects.fitting(run["spec"]["experiment"], objects.LONGEST_LABEL),
     }
     return {
         "apiVersion": JOBS.group_version,
         "kind": "Job",
         "metadata": {
-            "name": name,
+            "name": job_name(run, attempt),
             "namespace": meta["namespace"],
             "labels": labels,
-            "ownerReferences": [objects.owner_reference(run, "Run", OURS)],
+            "ownerReferences": [objects.owner_reference(run, "Run")],
         },
         "spec": {
             "backoffLimit": 0,
             "completions": 1,
             "parallelism": 1,
-            "activeDeadlineSeconds": int(_longest(run) + SPARE + UNTIL_WRITTEN),
+            "activeDeadlineSeconds": deadline(run),
             "ttlSecondsAfterFinished": KEPT,
+            "podReplacementPolicy": "Failed",
+            "podFailurePolicy": {  # drained, preempted or evicted: a second pod would find the Run claimed
+                "rules": [
+                    {"action": "FailJob", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+                    {"action": "FailJob", "onExitCodes": {"operator": "NotIn", "values": [0]}},
+                ]
+            },
             "template": {"metadata": {"labels": labels}, "spec": _pod(run, settings)},
         },
     }
 
 
-def _longest(run: Mapping[str, Any]) -> float:
-    spec: ExperimentSpec = objects.definition(run).object.spec
-    held = max((float(one.at + one.for_) for one in spec.timeline), default=0.0)
-    return float(spec.baseline.for_) + held + float(spec.recovery.watch)
+def deadline(run: Mapping[str, Any]) -> int:
+    """Return the seconds after which the Job's pod is ended: by then the run is over, and its status written."""
+    try:
+        planned = longest(objects.definition(run).object)
+    except Invalid as invalid:
+        raise Lacking("Invalid", str(invalid)[:1000], final=True) from None
+    return int(planned + STARTING + ENDING + UNTIL_WRITTEN) + 1
 
 
 def _pod(run: Mapping[str, Any], settings: Settings) -> Tree:
-    state: Tree = {"persistentVolumeClaim": {"claimName": settings.claim}} if settings.claim else {"emptyDir": {}}
-    return {
-        "serviceAccountName": settings.service_account,
+    pod: Tree = {
+        "serviceAccountName": settings.account,
         "restartPolicy": "Never",
         "terminationGracePeriodSeconds": GRACE,
-        "imagePullSecrets": [{"name": name} for name in settings.pull_secrets],
+        "enableServiceLinks": False,
         "securityContext": {
             "runAsNonRoot": True,
-            "runAsUser": 10001,
-            "runAsGroup": 10001,
-            "fsGroup": 10001,
+            "runAsUser": USER,
+            "runAsGroup": USER,
+            "fsGroup": USER,
+            "fsGroupChangePolicy": "OnRootMismatch",
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        # what evacuates a region must not evacuate who heals it
         "tolerations": [{"key": "aftershock.dev/lease", "operator": "Exists"}],
         "containers": [_container(run, settings)],
-        "volumes": [
-            {"name": "state", **state},
-            {"name": "secrets", "emptyDir": {"medium": "Memory"}},
-            {"name": "tmp", "emptyDir": {}},
-        ],
+        "volumes": _volumes(settings),
     }
+    if settings.pull_secrets:
+        pod["imagePullSecrets"] = [{"name": name} for name in settings.pull_secrets]
+    return pod
 
 
 def _container(run: Mapping[str, Any], settings: Settings) -> Tree:
     meta = run["metadata"]
-    env = {"AFTERSHOCK_HOME": HOME, "HOME": "/tmp", **settings.handed_on}  # noqa: S108 - the pod's own
-    return {
+    container: Tree = {
         "name": "executor",
         "image": settings.image,
         "imagePullPolicy": settings.pull_policy,
-        "args": ["execute", meta["name"], "--namespace", meta["namespace"]],
-        "env": [
-            {"name": "AFTERSHOCK_POD", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
-            *({"name": name, "value": value} for name, value in env.items()),
-        ],
-        "envFrom": [{"secretRef": {"name": settings.secret}}] if settings.secret else [],
-        "resources": dict(settings.resources),
+        "args": ["execute", meta["name"], f"--namespace={meta['namespace']}"],
+        "env": _environment(settings),
+        "resources": settings.resources,
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "readOnlyRootFilesystem": True,
+            "runAsNonRoot": True,
             "capabilities": {"drop": ["ALL"]},
         },
         "volumeMounts": [
             {"name": "state", "mountPath": HOME},
-            {"name": "secrets", "mountPath": f"{HOME}/execute"},  # Secrets of the stack: never on a disk
-            {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108
+            {"name": "journals", "mountPath": f"{HOME}/runs"},
+            {"name": "secrets", "mountPath": f"{HOME}/execute"},
+            {"name": "tmp", "mountPath": TMP},
         ],
     }
+    if settings.store_secret:
+        container["envFrom"] = [{"secretRef": {"name": settings.store_secret}}]
+    return container
 
 
-def over(job: Mapping[str, Any]) -> bool:
-    """Tell whether a Job has ended."""
-    conditions = (job.get("status") or {}).get("conditions") or []
-    return any(one.get("type") in {"Complete", "Failed"} and one.get("status") == "True" for one in conditions)
+def _environment(settings: Settings) -> list[Tree]:
+    kept = f"{journals.CLAIM}{settings.claim}" if settings.claim else settings.store
+    told = {"AFTERSHOCK_HOME": HOME, **({journals.PLACE: kept} if kept else {}), **settings.passed_on}
+    pod = {"name": "AFTERSHOCK_POD", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}
+    return [*({"name": name, "value": value} for name, value in told.items()), pod]
 
 
-class JobLauncher:
-    """Has Jobs made. What it remembers only spares questions: the API server knows."""
-
-    def __init__(self, api: Api, settings: Settings) -> None:
-        self._api, self._settings = api, settings
-        self._going: dict[str, float] = {}
-
-    def start(self, run: Mapping[str, Any]) -> None:
-        """Make the Job, unless it is there. One that has ended and left its Run unclaimed makes room for another."""
-        uid = run["metadata"]["uid"]
-        try:
-            self._api.create(JOBS, manifest(run, self._settings))
-        except ConflictError:
-            self._make_room(run)
-        self._going[uid] = time.monotonic()
-
-    def _make_room(self, run: Mapping[str, Any]) -> None:
-        name, namespace = name_of(run), run["metadata"]["namespace"]
-        job = self._api.find(JOBS, name, namespace)
-        if job is None or over(job):
-            if job is not None:
-                self._api.delete(JOBS, name, namespace, uid=job["metadata"]["uid"])
-            raise TargetError(f"the Job {name} has ended, and is removed before another is made", "wait a moment")
-
-    def under_way(self, run: Mapping[str, Any]) -> bool:
-        """Tell whether the Job that was made for the Run may still claim it, or carries it out."""
-        uid, status = run["metadata"]["uid"], run.get("status") or {}
-        if uid not in self._going:
-            return False
-        if status.get("phase") == "Finished" or self._ended(run, uid, claimed=bool(status.get("executor"))):
-            del self._going[uid]
-            return False
-        return True
-
-    def _ended(self, run: Mapping[str, Any], uid: str, *, claimed: bool) -> bool:
-        """Ask, now and then, whether the Job of an unclaimed Run has ended."""
-        if claimed or time.monotonic() - self._going[uid] < ASKING:
-            return False
-        self._going[uid] = time.monotonic()
-        try:
-            return over(self._api.get(JOBS, name_of(run), run["metadata"]["namespace"]))
-        except MissingError:
-            return True
-
-    def close(self) -> None:
-        """Jobs go on."""
+def _volumes(settings: Settings) -> list[Tree]:
+    """Return the volumes: what Secrets say is kept in memory, and never where journals are."""
+    claimed = {"persistentVolumeClaim": {"claimName": settings.claim}}
+    return [
+        {"name": "state", "emptyDir": {}},
+        {"name": "journals", **(claimed if settings.claim else {"emptyDir": {}})},
+        {"name": "secrets", "emptyDir": {"medium": "Memory", "sizeLimit": "16Mi"}},
+        {"name": "tmp", "emptyDir": {}},
+    ]

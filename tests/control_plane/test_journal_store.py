@@ -1,0 +1,177 @@
+"""Journals in object storage: a real HTTP server that speaks S3 (moto's), the real executor, and reports read from it."""
+
+import importlib.util
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from aftershock.adapters import bucket
+from aftershock.adapters import kubernetes as k8s
+from aftershock.adapters.bucket import Place
+from aftershock.adapters.store import NAME
+from aftershock.core.history import Entered, Intended, parse
+from aftershock.errors import AftershockError, InputError, JournalError
+from aftershock.runtime.cluster import journals, objects
+from aftershock.runtime.cluster.journals import Copier, Keeper
+from component.conftest import answers, free_port, toxiproxy, toxiproxy_url  # noqa: F401 - fixtures
+from control_plane.conftest import until
+from control_plane.executing import Field
+from control_plane.test_executor import field  # noqa: F401 - a fixture
+from whole_runs import type_in
+
+PLACE = "s3://evidence/chaos/kept"
+
+
+@dataclass(frozen=True)
+class Store:
+    """How to reach the store, as the executor's environment says it."""
+
+    environment: dict[str, str]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    if importlib.util.find_spec("moto") is None:
+        pytest.skip("moto, which stands in for S3, is not installed: make setup does")
+    port = free_port()
+    line = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    process = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        until(lambda: answers(port))
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.kill()
+        process.wait()
+
+
+def credentials(endpoint: str) -> dict[str, str]:
+    names = {"AWS_ACCESS_KEY_ID": "someone", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_REGION": "us-east-1"}
+    return {**names, "AWS_ENDPOINT_URL": endpoint}
+
+
+@pytest.fixture
+def store(server: str, monkeypatch: pytest.MonkeyPatch) -> Store:
+    import requests
+
+    environment = credentials(server)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    requests.post(f"{server}/moto-api/reset", timeout=30).raise_for_status()
+    requests.put(f"{server}/evidence", timeout=30).raise_for_status()
+    return Store(environment)
+
+
+@pytest.fixture
+def nobody(monkeypatch: pytest.MonkeyPatch) -> str:
+    """A store that is away."""
+    endpoint = "http://127.0.0.1:1"
+    for name, value in credentials(endpoint).items():
+        monkeypatch.setenv(name, value)
+    return endpoint
+
+
+def test_what_was_put_is_what_is_got_and_the_newest_counts(store: Store) -> None:
+    place = Place.parse(PLACE)
+    for content in (b"first\n", b"first\nsecond\n"):
+        bucket.put(place, "run/journal.jsonl", content)
+    assert place.url("run/journal.jsonl") == f"{PLACE}/run/journal.jsonl"
+    assert bucket.get(f"{PLACE}/run/journal.jsonl") == b"first\nsecond\n"
+
+
+@pytest.mark.parametrize("url", ["s3://evidence/not/there", "s3://no-such-bucket/x"])
+def test_what_is_not_there_is_said_by_name(store: Store, url: str) -> None:
+    with pytest.raises(JournalError, match=url):
+        bucket.get(url)
+
+
+@pytest.mark.parametrize("place", ["s3://", "https://evidence", "evidence", "s3:///prefix", "s3://a/b?c=d"])
+def test_a_place_that_is_none_is_refused(place: str) -> None:
+    with pytest.raises(InputError):
+        journals.check(place)
+
+
+def test_a_run_is_reported_and_judged_from_the_store(field: Field, store: Store, tmp_path: Path) -> None:  # noqa: F811
+    run = field.give()
+    with field.executor(AFTERSHOCK_JOURNAL=PLACE, **store.environment) as one:
+        one.wait()
+    where = field.status()["journal"]
+    folder = objects.run_folder("slow-1", objects.token(run["metadata"]["uid"])).name
+    assert where == f"{PLACE}/{field.namespace}/{folder}/{NAME}"
+    assert bucket.get(where) == (field.home / "runs" / folder / NAME).read_bytes()
+    elsewhere = tmp_path / "elsewhere"
+    told = {"KUBECONFIG": str(field.kubeconfig), **store.environment}
+    report = type_in(elsewhere, "report", "run/slow-1", "-n", field.namespace, "--form", "json", "--out", "-", **told)
+    assert folder in report.out, report.said
+    judged = type_in(elsewhere, "judge", "run/slow-1", "-n", field.namespace, **told)
+    assert field.status()["verdict"].lower() in judged.out.lower(), judged.said
+
+
+def test_intents_are_copied_while_the_run_goes_on(field: Field, store: Store) -> None:  # noqa: F811
+    run = field.give(hold="300s")
+    token = objects.token(run["metadata"]["uid"])
+    with field.executor(AFTERSHOCK_JOURNAL=PLACE, **store.environment) as one:
+        field.until_injected(one)
+        url = f"{PLACE}/{field.namespace}/slow-1-{token}/{NAME}"
+        until(lambda: has_intent(url))
+        one.process.kill()
+
+
+def has_intent(url: str) -> bool:
+    try:
+        return bool(parse(bucket.get(url)).all(Intended))
+    except AftershockError:
+        return False
+
+
+def test_a_store_that_is_away_delays_nothing_and_the_run_says_where_its_journal_is(nobody: str, tmp_path: Path) -> None:
+    said: list[str] = []
+    journal = tmp_path / "slow-1-k3f9a2x1" / NAME
+    journal.parent.mkdir()
+    journal.write_bytes(b"{}\n")
+    copier = Copier(journal, PLACE, "staging/slow-1-k3f9a2x1", said.append, patience=0.0)
+    began = time.thread_time()
+    copier.follow(Entered(at=0.0, phase="Active"))
+    assert time.thread_time() - began < 1.0
+    where = copier.finish()
+    assert where.startswith(f"{journal} (not at {PLACE}/staging/slow-1-k3f9a2x1/{NAME}: can't write")
+    assert len(said) == 1
+
+
+def test_a_copier_goes_on_until_the_store_answers(
+    store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    endpoint = store.environment["AWS_ENDPOINT_URL"]
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    said: list[str] = []
+    journal = tmp_path / NAME
+    journal.write_bytes(b"{}\n")
+    copier = Copier(journal, PLACE, "staging/run", said.append)
+    copier.follow(Entered(at=0.0, phase="Active"))
+    until(lambda: said)
+    journal.write_bytes(b"{}\n{}\n")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+    assert copier.finish() == f"{PLACE}/staging/run/{NAME}"
+    assert bucket.get(f"{PLACE}/staging/run/{NAME}") == b"{}\n{}\n"
+
+
+def test_a_journal_on_a_volume_says_where_and_what_to_do(
+    field: Field, monkeypatch: pytest.MonkeyPatch, tmp_path: Path  # noqa: F811
+) -> None:  # fmt: skip
+    monkeypatch.setenv("AFTERSHOCK_HOME", str(tmp_path / "mine"))
+    run = field.give()
+    folder = objects.run_folder("slow-1", objects.token(run["metadata"]["uid"]))
+    keeper = Keeper(folder / NAME, "pvc://journals")
+    with pytest.raises(InputError, match="no journal yet"):
+        journals.find(field.api, field.namespace, "slow-1")
+    status = {"status": {"phase": "Finished", "journal": keeper.finish(), "executor": "slow-1-abc"}}
+    field.api.patch(k8s.RUNS, "slow-1", status, field.namespace, subresource="status")
+    with pytest.raises(JournalError, match=f"volume claim journals, as {folder.name}/{NAME}"):
+        journals.find(field.api, field.namespace, "slow-1")
+    folder.mkdir(parents=True)
+    (folder / NAME).touch()
+    assert journals.find(field.api, field.namespace, "slow-1") == folder / NAME

@@ -1,0 +1,176 @@
+"""What happens to the operator, the API and the watch between the two does not happen to runs: each is carried out once.
+
+Injections are counted at the target: nothing that a Run or a journal says of itself would do.
+"""
+
+import os
+import random
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from aftershock.adapters import kubernetes as k8s
+from aftershock.errors import AftershockError
+from aftershock.runtime.cluster import objects
+from aftershock.stacks.control_plane import ControlPlane
+from control_plane.conftest import Cutter, install_crds, outage, until
+from control_plane.operating import Field, field_on, latency, working_from
+
+SOAK = bool(os.environ.get("AFTERSHOCK_SOAK"))
+
+
+def carried_out_once(field: Field, names: list[str], per_run: int = 2) -> None:
+    """Every Run ended Passed, and is alone; each of its toxics was added once; nothing is left."""
+    assert {name: field.verdict(name) for name in names} == dict.fromkeys(names, "Passed")
+    assert field.runs() == sorted(names)
+    assert set(field.injected.values()) == {1}
+    assert len(field.injected) == per_run * len(names)
+    assert field.toxics() == []
+    until(lambda: not field.api.list(k8s.LEASES, field.namespace))
+
+
+def test_the_operator_is_killed_again_and_again(field: Field) -> None:
+    """SIGKILL at random moments; runs come one after the other all the while."""
+    seed = random.randrange(1 << 32)
+    print(f"seed {seed}")
+    chance, count = random.Random(seed), 500 if SOAK else 12
+    field.place()
+    operator = field.operator()
+    names = [f"slow-{number}" for number in range(count)]
+    over = threading.Event()
+
+    def apply() -> None:
+        for name in names:
+            field.apply(field.experiment(name, [latency("200ms")], waitFor="2h"))
+
+    applying = threading.Thread(target=apply)
+    applying.start()
+    runs = [f"{name}-1" for name in names]
+    while not all(field.status(name).get("phase") == "Finished" for name in runs):
+        over.wait(chance.uniform(0.2, 4.0))
+        operator.restart()
+    applying.join()
+    carried_out_once(field, runs)
+
+
+def test_it_ends_at_once_when_asked_to_and_leaves_runs_alone(field: Field) -> None:
+    field.place()
+    operator = field.operator()
+    field.apply(field.experiment(timeline=[latency("3s")]))
+    until(field.toxics)
+    assert operator.end() == 0
+    assert field.status("slow-1")["phase"] != "Finished", "it did not wait for the run"
+    until(lambda: field.status("slow-1").get("phase") == "Finished")
+    operator.start()
+    carried_out_once(field, ["slow-1"])
+
+
+def test_a_restart_among_many_runs_runs_none_again(field: Field) -> None:
+    """200 are finished and 20 under way, somewhere else: a new operator touches none of them."""
+    field.place()
+    owner = field.apply(field.experiment("old", trigger="Manual", historyLimit={"passed": 1000, "others": 1000}))
+    for number in range(220):
+        tree = objects.run_tree(owner, f"old-1-r{number}")
+        tree["metadata"]["finalizers"] = [objects.FINALIZER] if number >= 200 else []
+        field.api.create(k8s.RUNS, tree)
+        status = {"phase": "Finished", "verdict": "Passed"} if number < 200 else {"phase": "Active"}
+        change = {"status": {**status, "executor": f"elsewhere/{number}"}}
+        field.api.patch(k8s.RUNS, f"old-1-r{number}", change, field.namespace, subresource="status")
+    before = {run["metadata"]["name"]: run for run in field.api.list(k8s.RUNS, field.namespace)}
+    field.api.create(k8s.STACKS, field.stack("other", toxiproxies=[], links=[]))
+    operator = field.operator("--max-runs", "40")
+    field.apply(field.experiment("sentinel", stack="other"))
+    field.finished("sentinel-1")
+    after = {run["metadata"]["name"]: run for run in field.api.list(k8s.RUNS, field.namespace)}
+    assert {name: after[name] for name in before} == before
+    assert operator.said().count("started") == 1
+
+
+def test_watches_that_are_cut_every_second(field: Field, cutter: Cutter, cut_kubeconfig: Path) -> None:
+    field.place()
+    field.operator(kubeconfig=cut_kubeconfig)
+    names = []
+    end = time.monotonic() + (120 if SOAK else 10)
+    with cutter.cutting(1.0):
+        while not names or time.monotonic() < end:
+            name = f"slow{len(names)}"
+            field.apply(field.experiment(name, [latency("200ms")]))
+            names.append(f"{name}-1")
+            until(lambda at=names[-1]: field.status(at).get("phase") == "Finished")
+    carried_out_once(field, names)
+
+
+def test_a_storm_of_conflicting_updates(field: Field) -> None:
+    """Everything that may be written to is written to all the time, by somebody else."""
+    field.place()
+    field.operator()
+    over = threading.Event()
+
+    def storm(number: int) -> None:
+        while not over.is_set():
+            for resource, name in ((k8s.EXPERIMENTS, "slow"), (k8s.RUNS, "slow-1"), (k8s.STACKS, "planted")):
+                change = {"metadata": {"annotations": {f"storm{number}": str(time.monotonic_ns())}}}
+                try:
+                    field.api.patch(resource, name, change, field.namespace)
+                except AftershockError:
+                    continue
+
+    field.apply(field.experiment(timeline=[latency("1s")]))
+    storming = [threading.Thread(target=storm, args=(number,)) for number in range(2)]
+    for thread in storming:
+        thread.start()
+    try:
+        until(lambda: field.status("slow-1").get("phase") == "Finished")
+    finally:
+        over.set()
+        for thread in storming:
+            thread.join()
+    carried_out_once(field, ["slow-1"])
+
+
+@pytest.mark.parametrize("away", [5, 30, 120] if SOAK else [5])
+def test_the_api_is_away_in_the_middle_of_a_run(
+    breakable: ControlPlane,
+    shared_toxiproxy: str,
+    tmp_path: Path,
+    away: int,
+) -> None:
+    api = k8s.Api.connect(breakable.kubeconfig)
+    install_crds(api)
+    with field_on(api, breakable.kubeconfig, shared_toxiproxy, tmp_path) as field:
+        field.place()
+        operator = field.operator()
+        field.reaper()
+        field.apply(field.experiment(timeline=[latency("2s")]))
+        until(field.toxics)
+        with outage(breakable):
+            began = time.monotonic()
+            until(lambda: not field.toxics())
+            until(lambda: time.monotonic() - began > away)
+            assert operator.said()
+        until(lambda: _answers(field))
+        carried_out_once(field, ["slow-1"])
+        field.apply(field.experiment("after", [latency("200ms")]))
+        carried_out_once(field, ["after-1", "slow-1"])
+
+
+def _answers(field: Field) -> bool:
+    try:
+        return bool(field.runs())
+    except AftershockError:
+        return False
+
+
+def test_two_operators_are_no_more_than_one(field: Field) -> None:
+    field.place()
+    first = field.operator()
+    field.operator()
+    names = [f"slow{number}" for number in range(4)]
+    for name in names:
+        field.apply(field.experiment(name, [latency("200ms")]))
+    until(lambda: field.status("slow0-1").get("executor"))
+    first.kill()
+    carried_out_once(field, [f"{name}-1" for name in names])
+    assert working_from(field.state)
