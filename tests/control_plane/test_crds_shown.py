@@ -62,6 +62,16 @@ def test_a_run_is_what_it_was_when_it_was_made(change: Tree, api: k8s.Api, names
         api.patch(k8s.RUNS, "x", {"spec": change}, namespace)
 
 
+def test_a_run_made_by_hand_is_given_its_definition_once(api: k8s.Api, namespace: str) -> None:
+    by_hand = run()
+    given = {field: by_hand["spec"].pop(field) for field in ("definition", "generation")}
+    api.create(k8s.RUNS, by_hand, namespace)
+    api.patch(k8s.RUNS, "x", {"spec": given}, namespace)
+    for field in given:
+        with pytest.raises(k8s.RefusedError, match="is what it was when it was made"):
+            api.patch(k8s.RUNS, "x", {"spec": {field: None}}, namespace)
+
+
 def test_a_run_can_be_aborted_and_stays_so(api: k8s.Api, namespace: str) -> None:
     api.create(k8s.RUNS, run(), namespace)
     api.patch(k8s.RUNS, "x", {"metadata": {"labels": {"a": "b"}}}, namespace)

@@ -163,9 +163,15 @@ def _kept(field: str) -> str:
     return f"has(self.{field}) == has(oldSelf.{field}) && (!has(self.{field}) || self.{field} == oldSelf.{field})"
 
 
+def _filled_once(field: str) -> str:
+    """Say that a field is as it was, once it is there: the operator adds it to a Run that somebody made by hand."""
+    return f"!has(oldSelf.{field}) || (has(self.{field}) && self.{field} == oldSelf.{field})"
+
+
 @also(
     Cel("self.experiment == oldSelf.experiment && self.stack == oldSelf.stack", _FIXED),
-    *(Cel(_kept(field), _FIXED) for field in ("eras", "definition", "generation")),
+    Cel(_kept("eras"), _FIXED),
+    *(Cel(_filled_once(field), _FIXED) for field in ("definition", "generation")),
     Cel("self.abort || !oldSelf.abort", "a run that is aborted stays so: make a new one"),
 )
 def _run_is_fixed(_: RunSpec) -> Findings:
