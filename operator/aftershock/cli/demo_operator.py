@@ -35,7 +35,7 @@ NAMESPACE = "default"
 FAREWELL = 10.0
 """Seconds that a run which is interrupted has to heal and to write down its end."""
 OPERATOR = ("operator", "--namespace", NAMESPACE, "--launcher", "child")
-REAPER = ("reap", "--watch", "--cluster", "--namespace", NAMESPACE, "--launcher", "child")
+REAPER = ("reap", "--watch", "--cluster", "--namespace", NAMESPACE)
 KINDS = "eras,stacks,experiments,runs"
 
 
