@@ -6,7 +6,7 @@ import shutil
 import signal
 import sys
 import webbrowser
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import FrameType
@@ -35,7 +35,7 @@ NAMESPACE = "default"
 FAREWELL = 10.0
 """Seconds that a run which is interrupted has to heal and to write down its end."""
 OPERATOR = ("operator", "--namespace", NAMESPACE, "--launcher", "child")
-REAPER = ("reap", "--watch", "--cluster", "--namespace", NAMESPACE, "--launcher", "child")
+REAPER = ("reap", "--watch", "--cluster", "--namespace", NAMESPACE)
 KINDS = "eras,stacks,experiments,runs"
 
 
@@ -163,11 +163,16 @@ def ended(clean: Callable[[], None]) -> Iterator[None]:
             yield
         finally:
             _deafen()
-    finally:
-        _deafen()  # again, should the first have been interrupted
+    except KeyboardInterrupt:
+        _deafen()  # again, should the first have been interrupted; and until the end, which is near
         clean()
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        raise
+    except BaseException:
+        clean()
+        _hear(before)
+        raise
+    clean()
+    _hear(before)
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
@@ -177,3 +182,8 @@ def _interrupt(_number: int, _frame: FrameType | None) -> None:
 def _deafen() -> None:
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
+
+
+def _hear(before: Mapping[signal.Signals, Any]) -> None:
+    for number, handler in before.items():
+        signal.signal(number, handler)
