@@ -5,6 +5,7 @@ Where it can't run, each test is skipped with the reason: it needs root on Linux
 
 `cluster`    two nodes, us-west and us-east; `cluster.cut(region)`, `cluster.mend(region)`, kubectl, helm
 `namespace`  a new namespace, gone at the end
+`meetings`   a namespace with the charts `aftershock` and `era-stack` in it, for all tests: the stack meetings-1k, in us-west
 """
 
 import secrets
@@ -16,6 +17,10 @@ from aftershock.errors import StackError
 from aftershock.stacks import programs as built
 from cluster import ground, images
 from cluster.cluster import Cluster, standing
+from cluster.doors import Namespace
+
+NAMESPACE = "meetings"
+CHARTS = images.ROOT / "charts"
 
 
 @pytest.fixture(scope="session")
@@ -36,3 +41,36 @@ def namespace(cluster: Cluster) -> Iterator[str]:
     cluster.plane.kubectl("create", "namespace", name)
     yield name
     cluster.plane.kubectl("delete", "namespace", name, "--wait=false")
+
+
+@pytest.fixture(scope="session")
+def stack(cluster: Cluster) -> Namespace:
+    """Era 1k's stack in us-west, without Aftershock itself."""
+    cluster.plane.kubectl("create", "namespace", NAMESPACE)
+    return Namespace(cluster, NAMESPACE)
+
+
+@pytest.fixture
+def meetings(stack: Namespace) -> Namespace:
+    """Both charts, installed where they aren't: a test may have uninstalled one."""
+    if not stack.there:
+        upgrade(stack.cluster, "aftershock")
+        upgrade(stack.cluster, "era-stack")
+    return stack
+
+
+SETTINGS = {
+    "aftershock": (images.OPERATOR, "journals.store=none", "regionFaults.enabled=true"),
+    "era-stack": (images.STACK, "region=us-west"),
+}
+
+
+def upgrade(cluster: Cluster, chart: str, *more: str) -> None:
+    """Install a chart of ours, or make it as it is to be now, and wait until all of it is ready."""
+    image, *settings = SETTINGS[chart]
+    repository, tag = image.split(":")
+    chosen = [f"image.repository={repository}", f"image.tag={tag}", "image.pullPolicy=Never", *settings, *more]
+    # definitions are kept when a release goes: those of another test may be there
+    where = ["-n", NAMESPACE, "--take-ownership", "--wait", "--timeout", "120s"]
+    words = [word for each in chosen for word in ("--set", each)]
+    cluster.helm("upgrade", "--install", chart, CHARTS / chart, *where, *words)
