@@ -100,6 +100,8 @@ def test_a_run_ends_healed_when_it_is_no_longer_wanted(field: Field, end: Callab
     run = field.give(hold="300s")
     with field.executor() as one:
         field.until_injected(one)
+        children = Path(f"/proc/{one.process.pid}/task/{one.process.pid}/children").read_text()
+        assert not children, "where nothing is measured and no load is sent, no prober is started"
         end(field)
         one.wait()
     assert not field.toxics()

@@ -74,8 +74,8 @@ OPERATOR = (
     Right(
         "operator",
         JOBS,
-        ("get", "create", "delete"),
-        "to launch executors, see whether they live, make room for another",
+        ("get", "create"),
+        "to launch executors, and see whether they live",
     ),
     Right("operator", LEASES, ("get", "create", "delete"), "to let one run at a time hold a Stack"),
     Right("operator", EVENTS, ("create",), "to say what it did"),
