@@ -2,10 +2,15 @@
 
 import json
 import os
+import re
+import secrets
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -13,9 +18,11 @@ import pytest
 from aftershock.adapters import kubernetes as k8s
 from aftershock.runtime.cluster import objects
 from aftershock.stacks.control_plane import ControlPlane
-from control_plane.conftest import DEFINITIONS, api_of, new_namespace, started_plane, until
+from control_plane.conftest import DEFINITIONS, account_token, api_of, new_namespace, started_plane, until
 from control_plane.operating import ROOT, Field, latency
 
+ROLES = k8s.Resource("rbac.authorization.k8s.io/v1", "clusterroles", namespaced=False)
+BINDINGS = k8s.Resource("rbac.authorization.k8s.io/v1", "clusterrolebindings", namespaced=False)
 HOLD = "60s"
 """How long a fault would be held that the test ends."""
 
@@ -235,6 +242,78 @@ def test_a_missing_right_is_named(plugin: Plugin, field: Field, plane: ControlPl
     assert "grant" in refused
     with pytest.raises(k8s.ForbiddenError):
         api_of(plane, "alice").list(k8s.EXPERIMENTS, field.namespace)
+
+
+DOCUMENT = ROOT / "docs" / "how-to" / "kubectl.md"
+
+
+def test_what_the_document_shows(plugin: Plugin, field: Field) -> None:
+    field.place()
+    field.operator()
+    manual(field, name="db-connection-exhaustion")
+    shown = [line for line in DOCUMENT.read_text().splitlines() if line.startswith("kubectl aftershock ")]
+    assert len(shown) >= 8
+    for line in shown:
+        words, _, comment = line.partition("#")
+        code = int(comment.removeprefix(" exits ")) if comment.startswith(" exits ") else 0
+        plugin(*words.split()[2:], code=code)
+    assert field.runs() == ["db-connection-exhaustion-1-r1", "db-connection-exhaustion-1-r2"]
+
+
+def test_the_rights_that_the_document_names_are_those_it_takes(
+    plugin: Plugin, field: Field, plane: ControlPlane, api: k8s.Api
+) -> None:
+    """Each command as a user who has its row of the table, and nothing else."""
+    field.place()
+    field.operator()
+    manual(field)
+    plugin("run", "slow", "--wait")
+    lines = {"run": ["run", "slow"], "plan": ["plan", "slow"], "halt": ["halt"]}
+    lines |= {word: [word, "slow-1-r1"] for word in ("watch", "report", "judge", "abort")}
+    rights = documented()
+    assert rights.keys() == lines.keys()
+    for word, line in lines.items():
+        with granted(api, field.namespace, rights[word]) as token:
+            path = plugin.folder / "granted"
+            path.write_text(plane.address(token=token).kubeconfig(field.namespace))
+            plugin(*line, "--kubeconfig", str(path))
+
+
+def documented() -> dict[str, list[tuple[list[str], list[str]]]]:
+    """Return the table: each command's rights, as verbs and resources."""
+    rows = re.findall(r"^\| (`.*`) \| (\w.*) \|$", DOCUMENT.read_text(), re.MULTILINE)
+    found = {}
+    for commands, rights in rows:
+        parts = [(re.findall(r"list|get|create|patch", each), re.findall(r"`(\w+)`", each)) for each in clauses(rights)]
+        found.update(dict.fromkeys(re.findall(r"`(\w+)`", commands), parts))
+    return found
+
+
+def clauses(rights: str) -> list[str]:
+    return re.split(r"[,;]", rights.removesuffix("; it reads no Secret"))
+
+
+@contextmanager
+def granted(api: k8s.Api, namespace: str, rights: list[tuple[list[str], list[str]]]) -> Iterator[str]:
+    """Yield the token of a service account that has these rights and no others."""
+    name = f"user-{secrets.token_hex(4)}"
+    rules = [{"apiGroups": ["aftershock.dev"], "resources": what, "verbs": verbs} for verbs, what in rights]
+    who = [{"kind": "ServiceAccount", "name": name, "namespace": namespace}]
+    ref = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name}
+    token = account_token(api, name, namespace)
+    api.create(ROLES, {"metadata": {"name": name}, "rules": rules})
+    api.create(BINDINGS, {"metadata": {"name": name}, "roleRef": ref, "subjects": who})
+    asking = k8s.Resource("authorization.k8s.io/v1", "subjectaccessreviews", namespaced=False)
+    for rule in rules:
+        for verb, what in product(rule["verbs"], rule["resources"]):
+            wanted = {"namespace": namespace, "verb": verb, "group": "aftershock.dev", "resource": what}
+            spec = {"user": f"system:serviceaccount:{namespace}:{name}", "resourceAttributes": wanted}
+            until(lambda spec=spec: api.create(asking, {"spec": spec})["status"]["allowed"])
+    try:
+        yield token
+    finally:
+        api.delete(BINDINGS, name)
+        api.delete(ROLES, name)
 
 
 def test_a_login_by_command_as_kubectl_has_it(plugin: Plugin, field: Field, plane: ControlPlane) -> None:
