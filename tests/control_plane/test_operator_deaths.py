@@ -35,7 +35,7 @@ def test_the_operator_is_killed_again_and_again(field: Field) -> None:
     """SIGKILL at random moments; runs come one after the other all the while."""
     seed = random.randrange(1 << 32)
     print(f"seed {seed}")
-    chance, count = random.Random(seed), 500 if SOAK else 12
+    chance, count = random.Random(seed), 500 if SOAK else 10
     field.place()
     operator = field.operator()
     names = [f"slow-{number}" for number in range(count)]
@@ -43,7 +43,7 @@ def test_the_operator_is_killed_again_and_again(field: Field) -> None:
 
     def apply() -> None:
         for name in names:
-            field.apply(field.experiment(name, [latency("200ms")], waitFor="2h"))
+            field.apply(field.experiment(name, [latency("2s")], waitFor="2h"))
 
     applying = threading.Thread(target=apply)
     applying.start()
@@ -58,10 +58,10 @@ def test_the_operator_is_killed_again_and_again(field: Field) -> None:
 def test_it_ends_at_once_when_asked_to_and_leaves_runs_alone(field: Field) -> None:
     field.place()
     operator = field.operator()
-    field.apply(field.experiment(timeline=[latency("3s")]))
+    field.apply(field.experiment(timeline=[latency("8s")]))
     until(field.toxics)
     assert operator.end() == 0
-    assert field.status("slow-1")["phase"] != "Finished", "it did not wait for the run"
+    assert field.toxics(), "it did not wait for the run"
     until(lambda: field.status("slow-1").get("phase") == "Finished")
     operator.start()
     carried_out_once(field, ["slow-1"])
@@ -96,7 +96,7 @@ def test_watches_that_are_cut_every_second(field: Field, cutter: Cutter, cut_kub
     with cutter.cutting(1.0):
         while not names or time.monotonic() < end:
             name = f"slow{len(names)}"
-            field.apply(field.experiment(name, [latency("200ms")]))
+            field.apply(field.experiment(name, [latency("2s")]))
             names.append(f"{name}-1")
             until(lambda at=names[-1]: field.status(at).get("phase") == "Finished")
     carried_out_once(field, names)
@@ -117,7 +117,7 @@ def test_a_storm_of_conflicting_updates(field: Field) -> None:
                 except AftershockError:
                     continue
 
-    field.apply(field.experiment(timeline=[latency("1s")]))
+    field.apply(field.experiment(timeline=[latency("2s")]))
     storming = [threading.Thread(target=storm, args=(number,)) for number in range(2)]
     for thread in storming:
         thread.start()
@@ -152,7 +152,7 @@ def test_the_api_is_away_in_the_middle_of_a_run(
             assert operator.said()
         until(lambda: _answers(field))
         carried_out_once(field, ["slow-1"])
-        field.apply(field.experiment("after", [latency("200ms")]))
+        field.apply(field.experiment("after", [latency("2s")]))
         carried_out_once(field, ["after-1", "slow-1"])
 
 
@@ -169,7 +169,7 @@ def test_two_operators_are_no_more_than_one(field: Field) -> None:
     field.operator()
     names = [f"slow{number}" for number in range(4)]
     for name in names:
-        field.apply(field.experiment(name, [latency("200ms")]))
+        field.apply(field.experiment(name, [latency("2s")]))
     until(lambda: field.status("slow0-1").get("executor"))
     first.kill()
     carried_out_once(field, [f"{name}-1" for name in names])

@@ -52,9 +52,7 @@ def serve(asked: Asked, say: Say) -> int:
 
 async def _serve(api: Api, asked: Asked, say: Say) -> None:
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
+    _heed_signals(stop)
     if not await _kinds_are_there(api, asked, say, stop):
         return
     namespaces: Sequence[str | None] = list(asked.namespaces) or [None]
@@ -69,13 +67,18 @@ async def _serve(api: Api, asked: Asked, say: Say) -> None:
     watching = asyncio.create_task(_watch(operator, asked, say, stop))
     say(f"watching {', '.join(asked.namespaces) or 'all namespaces'} of {api.server}")
     stopped = asyncio.create_task(stop.wait())
-    # kopf takes the signals for itself while it runs: then it is its end that tells of them
     await asyncio.wait([stopped, watching], return_when=asyncio.FIRST_COMPLETED)
     say("ending; runs that go on are left alone")
     for task in (working, watching, beside):
         task.cancel()
     await asyncio.wait([working, watching, beside], timeout=1)
     os._exit(0)  # threads may be waiting for an API that is away; executors are processes of their own
+
+
+def _heed_signals(stop: asyncio.Event) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
 
 
 async def _beside(looking: Bystanders, rights: Rights, say: Say) -> None:
@@ -122,9 +125,12 @@ async def _watch(operator: Operator, asked: Asked, say: Say, stop: asyncio.Event
     for name in ("kopf", "aiohttp"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     while not stop.is_set():
+        ready = asyncio.Event()
+        ours_again = asyncio.create_task(_signals_once(ready, stop))
         try:
             await kopf.operator(
                 registry=registry(operator),
+                ready_flag=ready,
                 settings=settings(),
                 clusterwide=not asked.namespaces,
                 namespaces=list(asked.namespaces),
@@ -136,6 +142,14 @@ async def _watch(operator: Operator, asked: Asked, say: Say, stop: asyncio.Event
             await asyncio.sleep(WAITING)
         else:
             return
+        finally:
+            ours_again.cancel()
+
+
+async def _signals_once(ready: asyncio.Event, stop: asyncio.Event) -> None:
+    """Take the signals back from kopf, which takes them for itself and then ends at leisure."""
+    await ready.wait()
+    _heed_signals(stop)
 
 
 def settings() -> kopf.OperatorSettings:

@@ -35,6 +35,9 @@ ASKING = 1.0
 DEADLINE = 10.0
 """Seconds that one such look may take."""
 
+CLAIMS = 50
+"""Times that claiming is tried while somebody else writes to the Run: its labels, say."""
+
 UNTIL_WRITTEN = 900.0
 """Seconds for which an executor goes on trying to write its verdict while the API is away."""
 
@@ -56,7 +59,7 @@ def execute(api: Api, namespace: str, name: str, say: Say, place: str | None = N
         say(f"Run {namespace}/{name}: {why}; nothing was done")
         return 0
     try:
-        run = _claim(api, run)
+        run = _claim(api, run, CLAIMS)
     except (ConflictError, MissingError):
         say(f"Run {namespace}/{name}: somebody else was faster; nothing was done")
         return 0
@@ -96,8 +99,19 @@ def name_of_executor() -> str:
     return os.environ.get("AFTERSHOCK_POD") or f"{socket.gethostname()}/{os.getpid()}"
 
 
-def _claim(api: Api, run: Tree) -> Tree:
-    """Make the Run this executor's. ConflictError where it was changed since it was read: by another executor, perhaps."""
+def _claim(api: Api, run: Tree, tries: int) -> Tree:
+    """Make the Run this executor's. ConflictError where another executor was faster, or it changes all the time."""
+    try:
+        return _claim_once(api, run)
+    except ConflictError:
+        again = api.get(RUNS, run["metadata"]["name"], run["metadata"]["namespace"])
+        if tries <= 1 or _taken(again) or again["metadata"]["uid"] != run["metadata"]["uid"]:
+            raise
+        return _claim(api, again, tries - 1)
+
+
+def _claim_once(api: Api, run: Tree) -> Tree:
+    """Write to it, if it is still what was read."""
     meta = run["metadata"]
     conditions = objects.set_condition(
         (run.get("status") or {}).get("conditions") or [],

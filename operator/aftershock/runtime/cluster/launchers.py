@@ -20,6 +20,10 @@ Ended = Callable[[str, str], object]
 """Called with namespace and name of a Run whose executor has ended."""
 
 
+ENDING = 0.5
+"""Seconds that the nursery may take to end: it ends by itself, and nothing waits for it."""
+
+
 class Launcher(Protocol):
     """One way of carrying Runs out."""
 
@@ -69,7 +73,8 @@ class ChildLauncher:
             if self._nursery is not None and self._nursery.stdin is not None:
                 with suppress(OSError):
                     self._nursery.stdin.close()
-                self._nursery.wait(10)
+                with suppress(subprocess.TimeoutExpired):
+                    self._nursery.wait(ENDING)
 
     def _ask(self, what: Mapping[str, str]) -> None:
         if self._nursery is None or self._nursery.poll() is not None:

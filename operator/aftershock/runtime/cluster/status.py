@@ -65,12 +65,12 @@ class Mirror:
                 self._changed.wait()
             return self._wanted
 
-    def _write(self, status: RunStatus) -> bool:
-        """Write it; tell whether that is done with, one way or another."""
+    def _write(self, status: RunStatus, at_once: int = 20) -> bool:
+        """Write it, again at once where others write to the Run too; tell whether that is done with, one way or another."""
         try:
             self._patch(status)
         except ConflictError:
-            return not self._read_again()
+            return not self._read_again() or (at_once > 1 and self._write(status, at_once - 1))
         except MissingError:
             return True  # nobody is left who would read it
         except AftershockError as error:
