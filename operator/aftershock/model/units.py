@@ -15,7 +15,8 @@ from decimal import Context, Decimal
 from functools import cache
 from typing import ClassVar, Self
 
-_NUMBER = r"\d{1,15}(\.\d{1,20})?"  # fifteen digits before the point: a float still knows the last of them
+_NUMBER = r"(\d{1,15}(\.\d{1,20})?|10{15})"
+"""Fifteen digits before the point: a float still knows the last of them. The largest are rounded up to 10^15."""
 _EXACT = Context(prec=400)  # no float has more decimals than these calculations keep
 
 
@@ -200,5 +201,6 @@ class Quantity(Unit):
 
 def _quantity_text(exact: Decimal) -> str:
     scaled = ((_EXACT.scaleb(exact, -power), unit) for unit, power in _QUANTITIES.items())
-    texts = [f"{_written(number)}{unit}" for number, unit in scaled if number.adjusted() < 15]
-    return min(texts, key=len, default=_written(exact))
+    texts = [f"{_written(number)}{unit}" for number, unit in scaled]
+    fitting = (text for text in texts if _compiled(Quantity.pattern).fullmatch(text))
+    return min(fitting, key=len, default=_written(exact))
