@@ -84,7 +84,7 @@ def _of(type_: inspect.Type, name: str) -> Strategy:
         case inspect.StructType():
             made = _record(type_)
         case inspect.ListType() | inspect.VarTupleType():
-            made = st.lists(_of(type_.item_type, name), max_size=3)
+            made = st.lists(_of(type_.item_type, name), min_size=1 if name == "objectives" else 0, max_size=3)
         case inspect.DictType():
             made = st.dictionaries(_word("key"), _of(type_.value_type, name), max_size=2)
         case _:
@@ -140,4 +140,11 @@ def _once(record: dict[str, Any]) -> Strategy:
         kept.pop("upstream", None)
     if kept.get("role") != "replica":
         kept.pop("of", None)
+    if "source" in kept and "indicator" in kept:
+        latency = "statistic" in kept and "below" in kept
+        for name in () if latency else ("statistic", "below"):
+            kept.pop(name, None)
+        kept.setdefault("target", "99%")
+    if kept.get("kind") in {"inherited", "derived"}:
+        kept.setdefault("note", "a")
     return st.integers(0, 20).map(lambda dice: record if dice == 0 else kept)
