@@ -59,6 +59,7 @@ def standing(binaries: Mapping[str, Path], images: Path) -> Iterator[Cluster]:
 
 def _started(binaries: Mapping[str, Path], images: Path) -> Cluster:
     ground.FOLDER.mkdir(mode=0o755)
+    ground.prefer()
     programs.run(["ip", "link", "add", ground.BRIDGE, "type", "bridge"])
     programs.run(["ip", "addr", "add", f"{ground.HOST}/{ground.NODES.prefixlen}", "dev", ground.BRIDGE])
     programs.run(["ip", "link", "set", ground.BRIDGE, "up"])

@@ -5,6 +5,7 @@ Where it can't run, each test is skipped with the reason: it needs root on Linux
 
 `cluster`    two nodes, us-west and us-east; `cluster.cut(region)`, `cluster.mend(region)`, kubectl, helm
 `namespace`  a new namespace, gone at the end
+`meetings`   a namespace with the charts `aftershock` and `era-stack` in it, for the whole session: the stack meetings-1k
 """
 
 import secrets
@@ -16,6 +17,9 @@ from aftershock.errors import StackError
 from aftershock.stacks import programs as built
 from cluster import ground, images
 from cluster.cluster import Cluster, standing
+from cluster.doors import Namespace
+
+CHARTS = images.ROOT / "charts"
 
 
 @pytest.fixture(scope="session")
@@ -36,3 +40,22 @@ def namespace(cluster: Cluster) -> Iterator[str]:
     cluster.plane.kubectl("create", "namespace", name)
     yield name
     cluster.plane.kubectl("delete", "namespace", name, "--wait=false")
+
+
+@pytest.fixture(scope="session")
+def meetings(cluster: Cluster) -> Iterator[Namespace]:
+    cluster.plane.kubectl("create", "namespace", "meetings")
+    operator, stack = (image.split(":") for image in (images.OPERATOR, images.STACK))
+    install(cluster, "aftershock", operator, "journals.store=none")
+    install(cluster, "era-stack", stack)
+    yield Namespace(cluster, "meetings")
+    cluster.helm("uninstall", "aftershock", "-n", "meetings", "--wait")
+
+
+def install(cluster: Cluster, chart: str, image: list[str], *more: str) -> None:
+    """Install a chart of ours in the namespace `meetings`, and wait until all of it is ready."""
+    chosen = [f"image.repository={image[0]}", f"image.tag={image[1]}", "image.pullPolicy=Never", *more]
+    settings = [word for each in chosen for word in ("--set", each)]
+    # definitions are kept when a release goes: those of another test may be there
+    where = ["-n", "meetings", "--take-ownership", "--wait", "--timeout", "120s"]
+    cluster.helm("upgrade", "--install", chart, CHARTS / chart, *where, *settings)

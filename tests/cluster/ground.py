@@ -176,6 +176,17 @@ def groups() -> list[Path]:
     return [place for parent in _parents() for place in parent.iterdir() if place.name in names]
 
 
+def prefer() -> None:
+    """Let the pods have the processor when they want it: all of them together would count as much as one other program,
+    and a prober that doesn't get its turn makes a verdict Inconclusive. To be called before there is a container.
+    """
+    root = Path("/sys/fs/cgroup")
+    for file, share in ((root / "cpu" / "k8s.io" / "cpu.shares", "65536"), (root / "k8s.io" / "cpu.weight", "5000")):
+        with suppress(OSError):  # of the two versions there is one
+            file.parent.mkdir()  # nobody else's: it wasn't there
+            file.write_text(share)
+
+
 def _parents() -> list[Path]:
     """Return where containerd's control groups are: version 1 has a tree for each controller."""
     root = Path("/sys/fs/cgroup")
