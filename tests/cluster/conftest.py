@@ -5,7 +5,7 @@ Where it can't run, each test is skipped with the reason: it needs root on Linux
 
 `cluster`    two nodes, us-west and us-east; `cluster.cut(region)`, `cluster.mend(region)`, kubectl, helm
 `namespace`  a new namespace, gone at the end
-`meetings`   a namespace with the charts `aftershock` and `era-stack` in it, for the whole session: the stack meetings-1k
+`meetings`   a namespace with the charts `aftershock` and `era-stack` in it, for all tests: the stack meetings-1k, in us-west
 """
 
 import secrets
@@ -19,6 +19,7 @@ from cluster import ground, images
 from cluster.cluster import Cluster, standing
 from cluster.doors import Namespace
 
+NAMESPACE = "meetings"
 CHARTS = images.ROOT / "charts"
 
 
@@ -43,19 +44,33 @@ def namespace(cluster: Cluster) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def meetings(cluster: Cluster) -> Iterator[Namespace]:
-    cluster.plane.kubectl("create", "namespace", "meetings")
-    operator, stack = (image.split(":") for image in (images.OPERATOR, images.STACK))
-    install(cluster, "aftershock", operator, "journals.store=none")
-    install(cluster, "era-stack", stack)
-    yield Namespace(cluster, "meetings")
-    cluster.helm("uninstall", "aftershock", "-n", "meetings", "--wait")
+def stack(cluster: Cluster) -> Namespace:
+    """Era 1k's stack in us-west, without Aftershock itself."""
+    cluster.plane.kubectl("create", "namespace", NAMESPACE)
+    return Namespace(cluster, NAMESPACE)
 
 
-def install(cluster: Cluster, chart: str, image: list[str], *more: str) -> None:
-    """Install a chart of ours in the namespace `meetings`, and wait until all of it is ready."""
-    chosen = [f"image.repository={image[0]}", f"image.tag={image[1]}", "image.pullPolicy=Never", *more]
-    settings = [word for each in chosen for word in ("--set", each)]
+@pytest.fixture
+def meetings(stack: Namespace) -> Namespace:
+    """Both charts, installed where they aren't: a test may have uninstalled one."""
+    if not stack.there:
+        upgrade(stack.cluster, "aftershock")
+        upgrade(stack.cluster, "era-stack")
+    return stack
+
+
+SETTINGS = {
+    "aftershock": (images.OPERATOR, "journals.store=none", "regionFaults.enabled=true"),
+    "era-stack": (images.STACK, "region=us-west"),
+}
+
+
+def upgrade(cluster: Cluster, chart: str, *more: str) -> None:
+    """Install a chart of ours, or make it as it is to be now, and wait until all of it is ready."""
+    image, *settings = SETTINGS[chart]
+    repository, tag = image.split(":")
+    chosen = [f"image.repository={repository}", f"image.tag={tag}", "image.pullPolicy=Never", *settings, *more]
     # definitions are kept when a release goes: those of another test may be there
-    where = ["-n", "meetings", "--take-ownership", "--wait", "--timeout", "120s"]
-    cluster.helm("upgrade", "--install", chart, CHARTS / chart, *where, *settings)
+    where = ["-n", NAMESPACE, "--take-ownership", "--wait", "--timeout", "120s"]
+    words = [word for each in chosen for word in ("--set", each)]
+    cluster.helm("upgrade", "--install", chart, CHARTS / chart, *where, *words)

@@ -62,6 +62,12 @@ class Namespace:
     cluster: Cluster
     name: str
 
+    @property
+    def there(self) -> bool:
+        """Tell whether both charts are installed."""
+        said = json.loads(self.cluster.helm("list", "-n", self.name, "-o", "json"))
+        return {each["name"] for each in said} >= {"aftershock", "era-stack"}
+
     def kubectl(self, *arguments: str | Path, patience: float = 60.0, feed: str = "") -> str:
         """Run kubectl in it."""
         return self.cluster.plane.kubectl("-n", self.name, *arguments, patience=patience, feed=feed)
@@ -69,6 +75,11 @@ class Namespace:
     def tree(self, *arguments: str) -> dict[str, Any]:
         """Return what `kubectl get` shows."""
         return dict(json.loads(self.kubectl("get", *arguments, "-o", "json")))
+
+    def pods(self, labels: str) -> list[str]:
+        """Return the names of the pods with these labels that are not about to go."""
+        found = self.tree("pods", "-l", labels)["items"]
+        return sorted(each["metadata"]["name"] for each in found if "deletionTimestamp" not in each["metadata"])
 
     def apply(self, name: str) -> str:
         """Apply an experiment, and return the name of its first Run."""
