@@ -30,7 +30,7 @@ lint: $(STAMPDEV)
 
 # program:package, for root on a Debian: the browser tests, and a real cluster with nodes
 NEEDED = chromium:chromium containerd:containerd buildah:buildah debootstrap:debootstrap conntrack:conntrack \
-	iptables:iptables ip:iproute2 openssl:openssl /usr/lib/cni/bridge:containernetworking-plugins
+	iptables:iptables ip:iproute2 openssl:openssl /usr/lib/cni/ptp:containernetworking-plugins
 
 setup: $(STAMPDEV)
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then \

@@ -47,7 +47,7 @@ def why_not() -> str | None:
     if platform.system() != "Linux" or os.geteuid() != 0:
         return "a cluster with nodes needs root on Linux"
     packages = {package for program, package in PACKAGES.items() if shutil.which(program, path=PATH) is None}
-    packages |= set() if (PLUGINS / "bridge").exists() else {"containernetworking-plugins"}
+    packages |= set() if (PLUGINS / "ptp").exists() else {"containernetworking-plugins"}
     if packages:
         return f"a cluster with nodes needs these packages: {' '.join(sorted(packages))}"
     for what, line in _TRIALS.items():

@@ -106,6 +106,7 @@ def _plug(node: Node) -> None:
         ["ip", "link", "set", f"{outside}-in", "name", "eth0"],
         ["ip", "addr", "add", f"{address(node.number)}/{ground.NODES.prefixlen}", "dev", "eth0"],
         ["ip", "link", "set", "eth0", "up"],
+        ["ip", "route", "add", "unreachable", subnet(node.number)],
         ["ip", "route", "add", ground.SERVICES, "dev", "eth0"],  # and nothing that leads out of the cluster
     ):
         programs.run([*enter, *line])
@@ -131,9 +132,11 @@ def _network(folder: Path, number: int) -> dict[str, object]:
         "type": "host-local", "dataDir": str(folder / "addresses"), "ranges": [[{"subnet": subnet(number)}]],
         "routes": [{"dst": "0.0.0.0/0"}],
     }  # fmt: skip
-    bridge = {"type": "bridge", "bridge": "cni0", "isGateway": True, "hairpinMode": True, "ipam": addresses}
+    # A cable for each pod, not a bridge: the way to a pod goes with it, and whoever connects there is told so at once. A
+    # bridge keeps its neighbours for half a minute, and Toxiproxy, which connects for one client after the other, waits.
+    cable = {"type": "ptp", "ipam": addresses}
     ports = {"type": "portmap", "capabilities": {"portMappings": True}}
-    return {"cniVersion": "0.4.0", "name": "pods", "plugins": [bridge, ports]}
+    return {"cniVersion": "0.4.0", "name": "pods", "plugins": [cable, ports]}
 
 
 # restrict_oom_score_adj: without CAP_SYS_RESOURCE runc dies with "can't get final child's PID from pipe: EOF"

@@ -2,9 +2,8 @@
 
 import json
 
-from cluster import ground, images
+from cluster import images
 from cluster.cluster import REGIONS, Cluster
-from cluster.programs import until
 
 
 def pod(name: str, region: str, *command: str) -> dict[str, object]:
@@ -42,16 +41,6 @@ def test_a_pod_runs_in_each_region_and_reaches_the_api_server_by_its_name(cluste
         )
         assert kubectl("-n", namespace, "logs", f"ask-{region}").strip() == "200"
         assert kubectl("-n", namespace, "get", f"pod/ask-{region}", "-o", "jsonpath={.spec.nodeName}") == region
-
-
-def test_a_region_that_is_cut_off_is_missed_and_comes_back(cluster: Cluster) -> None:
-    cluster.cut("us-west")
-    try:
-        until("us-west is missed", lambda: not cluster.ready("us-west"), ground.FOLDER)
-        assert cluster.ready("us-east")
-    finally:
-        cluster.mend("us-west")
-    until("us-west is back", lambda: cluster.ready("us-west"), ground.FOLDER)
 
 
 def test_nodes_are_told_apart_by_the_labels_of_their_regions(cluster: Cluster) -> None:
