@@ -177,16 +177,23 @@ def test_a_schedule_that_means_nothing_is_invalid_or_refused(field: Field, sched
 # Bad input
 
 
-def test_what_is_unsound_is_marked_and_makes_no_run(field: Field) -> None:
+def test_what_is_unsound_is_refused_at_admission(field: Field) -> None:
+    wrong = {"at": "0s", "for": "1s", "fault": "no-such-fault", "target": "in"}
+    with pytest.raises(k8s.RefusedError, match="no-such-fault"):
+        field.apply(field.experiment("odd", [wrong]))
+
+
+def test_what_admission_does_not_see_is_marked_and_makes_no_run(field: Field) -> None:
     field.place()
     field.operator()
-    wrong = {"at": "0s", "for": "1s", "fault": "no-such-fault", "target": "in"}
-    field.apply(field.experiment("odd", [wrong]))
+    nowhere = {"cron": "* * * * *", "timeZone": "Mars/Olympus"}
+    field.apply(field.experiment("odd", [latency()], trigger="Schedule", schedule=nowhere))
     until(lambda: field.ready("odd")[:2] == ("False", "Invalid"))
-    assert "no-such-fault" in field.ready("odd")[2]
+    assert "Mars/Olympus" in field.ready("odd")[2]
     until(lambda: field.events("odd") == ["Invalid"])
     assert field.runs() == []
-    field.api.patch(k8s.EXPERIMENTS, "odd", {"spec": {"timeline": [latency()]}}, field.namespace)
+    change = {"spec": {"trigger": "OnApply", "schedule": None}}
+    field.api.patch(k8s.EXPERIMENTS, "odd", change, field.namespace)
     assert field.verdict("odd-2") == "Passed"
     assert field.ready("odd")[:2] == ("True", "Valid")
 
