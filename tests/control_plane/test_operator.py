@@ -18,7 +18,7 @@ from control_plane.operating import Field, Part, field_on, latency
 def test_what_is_applied_runs_once_to_its_verdict(field: Field) -> None:
     field.place()
     field.operator()
-    made = field.apply(field.experiment(timeline=[latency()]))
+    made = field.apply(field.experiment(timeline=[latency("2s")]))
     assert field.verdict("slow-1") == "Passed"
     run = field.run("slow-1")
     assert [one["uid"] for one in run["metadata"]["ownerReferences"]] == [made["metadata"]["uid"]]
@@ -178,17 +178,19 @@ def test_a_schedule_that_means_nothing_is_invalid_or_refused(field: Field, sched
 
 
 def test_what_is_unsound_is_marked_and_makes_no_run(field: Field) -> None:
+    """What a schedule means is more than the API server can tell."""
     field.place()
-    field.operator()
-    wrong = {"at": "0s", "for": "1s", "fault": "no-such-fault", "target": "in"}
-    field.apply(field.experiment("odd", [wrong]))
+    operator = field.operator()
+    field.apply(field.experiment("odd", trigger="Schedule", schedule={"cron": "0 0 30 2 *"}))
     until(lambda: field.ready("odd")[:2] == ("False", "Invalid"))
-    assert "no-such-fault" in field.ready("odd")[2]
+    assert "0 0 30 2 *" in field.ready("odd")[2]
     until(lambda: field.events("odd") == ["Invalid"])
     assert field.runs() == []
-    field.api.patch(k8s.EXPERIMENTS, "odd", {"spec": {"timeline": [latency()]}}, field.namespace)
+    mended = {"spec": {"trigger": "OnApply", "schedule": None, "timeline": [latency("2s")]}}
+    field.api.patch(k8s.EXPERIMENTS, "odd", mended, field.namespace)
     assert field.verdict("odd-2") == "Passed"
-    assert field.ready("odd")[:2] == ("True", "Valid")
+    until(lambda: field.ready("odd")[:2] == ("True", "Valid"))
+    assert "bug" not in operator.said()
 
 
 def test_what_does_not_fit_its_stack_is_told_on_the_run(field: Field) -> None:
