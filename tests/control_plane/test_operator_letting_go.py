@@ -127,7 +127,7 @@ def test_the_oldest_finished_runs_go_and_none_is_made_again(field: Field) -> Non
     field.place()
     operator = field.operator()
     limit = {"passed": 1, "others": 0}
-    field.apply(field.experiment("often", [latency()], trigger="Manual", historyLimit=limit))
+    field.apply(field.experiment("often", [latency("2s")], trigger="Manual", historyLimit=limit))
     for number in range(3):
         field.apply(field.tree("Run", f"often-1-r{number}", {"experiment": "often", "stack": "planted"}))
         until(lambda name=f"often-1-r{number}": field.status(name).get("phase") == "Finished")

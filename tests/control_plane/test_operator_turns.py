@@ -9,7 +9,7 @@ from control_plane.operating import Field, latency
 
 def test_it_waits_for_era_stack_and_secret_and_starts_when_they_are_there(field: Field) -> None:
     field.operator()
-    field.apply(field.experiment(timeline=[latency()]))
+    field.apply(field.experiment(timeline=[latency("2s")]))
     assert "planted" in field.until_reason("slow-1", "WaitingForStack")
     field.proxy(f"{field.namespace}.planted")
     auth = {"bearer": {"secretRef": {"name": "words", "key": "pass"}}}
@@ -75,7 +75,7 @@ def test_two_stacks_that_name_one_place_are_not_held_at_once(field: Field) -> No
     field.operator()
     field.apply(field.experiment("first", [latency("60s")]))
     until(field.toxics)
-    field.apply(field.experiment("second", [latency()], stack="twin"))
+    field.apply(field.experiment("second", [latency("2s")], stack="twin"))
     field.until_reason("second-1", "WaitingForTarget")
     assert len(field.injected) == 2
     _abort(field, "first-1")

@@ -59,7 +59,7 @@ def execute(api: Api, namespace: str, name: str, say: Say, place: str | None = N
         say(f"Run {namespace}/{name}: {why}; nothing was done")
         return 0
     try:
-        run = _claim(api, run, CLAIMS)
+        run = _claim(api, run)
     except (ConflictError, MissingError):
         say(f"Run {namespace}/{name}: somebody else was faster; nothing was done")
         return 0
@@ -99,7 +99,7 @@ def name_of_executor() -> str:
     return os.environ.get("AFTERSHOCK_POD") or f"{socket.gethostname()}/{os.getpid()}"
 
 
-def _claim(api: Api, run: Tree, tries: int) -> Tree:
+def _claim(api: Api, run: Tree, tries: int = CLAIMS) -> Tree:
     """Make the Run this executor's. ConflictError where another executor was faster, or it changes all the time."""
     try:
         return _claim_once(api, run)
