@@ -311,7 +311,7 @@ def going(words: Sequence[str | Path], home_: Path, *, extra: Mapping[str, str] 
             process.stdout.close()
 
 
-def latency(hold: str = "3s", latency: str = "60ms", **more: Any) -> Tree:
+def latency(hold: str = "3s", latency: str = "100ms", **more: Any) -> Tree:
     """A timeline's entry: the link `in` is slow."""
     return {"at": "0s", "for": hold, "fault": "latency", "target": PROXY, "with": {"latency": latency}, **more}
 

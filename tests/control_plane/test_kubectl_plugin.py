@@ -81,7 +81,7 @@ def plugin(plane: ControlPlane, field: Field, tmp_path_factory: pytest.TempPathF
     return Plugin(plane.kubectl, folder, {**os.environ, **ours})
 
 
-def manual(field: Field, hold: str = "300ms", name: str = "slow") -> None:
+def manual(field: Field, hold: str = "1s", name: str = "slow") -> None:
     field.apply(field.experiment(name, [latency(hold)], trigger="Manual"))
 
 
