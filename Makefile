@@ -20,7 +20,7 @@ test: setup  ## every test, slow layers last
 	$(BIN)/python -m pytest
 
 soak: setup  ## the storm tests, in full
-	AFTERSHOCK_SOAK=1 $(BIN)/python -m pytest tests/component tests/control_plane
+	AFTERSHOCK_SOAK=1 $(BIN)/python -m pytest tests/component tests/control_plane tests/cluster
 
 bench: setup  ## side by side with peers; prints what stands in bench/RESULTS.md
 	$(BIN)/python bench

@@ -56,13 +56,14 @@ def executor(run: str) -> int:
 def test_a_run_whose_executor_is_killed_ends_clean_and_is_not_run_again(meetings: Namespace, held: str) -> None:
     (lease,) = leases(meetings)
     expiry = int(lease.rsplit(".", 1)[1])
+    claimed = meetings.tree("run", held)["status"]["executor"]
     os.kill(executor(held), signal.SIGKILL)
     until("the link is whole", lambda: not leases(meetings) and proxy(meetings)["enabled"], ground.FOLDER)
     assert time.time() < expiry + SOON
     told = meetings.told(held)
     assert told.verdict == "Aborted" and "ExecutorLost" in told.because, told
     assert told.conditions["CleanedUp"][0] == "True", told
-    assert len(meetings.tree("jobs", "-l", f"aftershock.dev/run={held}")["items"]) == 1
+    assert meetings.tree("run", held)["status"]["executor"] == claimed
     assert len(meetings.tree("runs", "-l", f"aftershock.dev/experiment={RUN}")["items"]) == 1
 
 
