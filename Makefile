@@ -8,7 +8,7 @@ BIN      = $(VENV)/bin
 STAMP    = $(VENV)/.installed
 STAMPDEV = $(VENV)/.installed-dev
 
-.PHONY: demo demo-operator test soak bench setup lint clean
+.PHONY: demo demo-operator test test-cluster soak bench setup lint clean
 
 demo: $(STAMP)  ## a real PostgreSQL runs out of connections, recovers, and gets its verdict
 	@$(BIN)/python -m aftershock demo
@@ -18,6 +18,9 @@ demo-operator: $(STAMP)  ## the same by `kubectl apply`, on a control plane made
 
 test: setup  ## every test, slow layers last
 	$(BIN)/python -m pytest
+
+test-cluster: setup  ## on real nodes: root on Linux, seven minutes; not yet a part of `make test`
+	$(BIN)/python -m pytest tests/cluster
 
 soak: setup  ## the storm tests, in full
 	AFTERSHOCK_SOAK=1 $(BIN)/python -m pytest tests/component tests/control_plane tests/cluster
