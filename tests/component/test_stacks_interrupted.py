@@ -29,10 +29,20 @@ def running(folder: Path) -> list[processes.Process]:
     return processes.of(folder)
 
 
-def shared_memory_makers() -> set[int]:
-    """Return the processes that made a segment of shared memory that nobody uses now."""
+def segments() -> dict[int, tuple[int, bool]]:
+    """Return the segments of shared memory by their id: the process that made each, and whether anybody uses it now."""
     listed = [line.split() for line in Path("/proc/sysvipc/shm").read_text().splitlines()[1:]]
-    return {int(each[4]) for each in listed if each[6] == "0"}
+    return {int(each[1]): (int(each[4]), each[6] != "0") for each in listed}
+
+
+def unused_memory() -> dict[int, int]:
+    """Return the segments that nobody uses now, by their id, each with the process that made it."""
+    return {number: maker for number, (maker, used) in segments().items() if not used}
+
+
+def left_by(makers: set[int], before: dict[int, int]) -> dict[int, int]:
+    """Return the segments that these processes left. Ids of processes come again: what lay there `before` isn't theirs."""
+    return {segment: maker for segment, maker in unused_memory().items() - before.items() if maker in makers}
 
 
 def test_killed_at_random_instants() -> None:
@@ -43,6 +53,7 @@ def test_killed_at_random_instants() -> None:
     with own_home() as home:
         folder = home / "stacks" / "one"
         servers: set[int] = set()
+        before = unused_memory()
         for _ in range(ROUNDS):
             code = dice.choice(["local.up('1k', 'one')", "local.up('1k', 'one')", "local.down('one')"])
             killed = start(code)
@@ -65,16 +76,18 @@ def test_killed_at_random_instants() -> None:
                 local.down("one")
                 assert running(folder) == []
                 assert not folder.exists()
-                assert not servers & shared_memory_makers()
+                assert left_by(servers, before) == {}
 
 
 @pytest.mark.parametrize(
-    "instant", ["initdb", "postgres --single", "supervisor.supervisord", "aftershock.stacks.meetings"]
+    "instant",
+    ["initdb", "postgres --boot", "postgres --single", "supervisor.supervisord", "aftershock.stacks.meetings"],
 )
 def test_interrupted_up_ends_what_it_started(instant: str) -> None:
     """SIGINT, as by Ctrl-C, while the named program runs."""
     with own_home() as home:
         folder = home / "stacks" / "one"
+        before = unused_memory()
         interrupted = start("local.up('1k', 'one')")
         end = time.monotonic() + 60
         while not any(instant in each.command for each in running(folder)):
@@ -85,8 +98,51 @@ def test_interrupted_up_ends_what_it_started(instant: str) -> None:
         told, _ = interrupted.communicate(timeout=60)
         assert interrupted.returncode != 0, told
         assert running(folder) == []
-        assert not servers & shared_memory_makers()
+        assert left_by(servers, before) == {}
         local.up("1k", "one", quiet)
+
+
+def test_memory_of_an_orphaned_initdb_is_given_back() -> None:
+    """`up` was killed, initdb goes on: ended by `down`, it must leave what tells of its server's memory."""
+    with own_home() as home:
+        folder = home / "stacks" / "one"
+        before = segments()
+        killed = start("local.up('1k', 'one')")
+        end = time.monotonic() + 60
+        while not (made := {number for number, (maker, _) in segments().items() if is_bootstrap(maker, folder)}):
+            assert time.monotonic() < end
+        killed.kill()
+        killed.wait()
+        if killed.stdout:
+            killed.stdout.close()
+        local.down("one")
+        assert not made & (segments().keys() - before.keys())
+
+
+def is_bootstrap(pid: int, folder: Path) -> bool:
+    return any(each.pid == pid and " --boot " in each.command for each in running(folder))
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_memory_of_a_killed_server_is_given_back(told: bool) -> None:
+    """Also of one that was killed between making its memory and telling of it in postmaster.pid."""
+    with own_home() as home:
+        local.up("1k", "one", quiet)
+        folder = home / "stacks" / "one"
+        before = unused_memory()
+        servers = {each.pid for each in running(folder)}
+        for each in sorted(running(folder), key=lambda each: not each.is_supervisor):
+            os.kill(each.pid, signal.SIGKILL)
+        end = time.monotonic() + 60
+        while running(folder):
+            assert time.monotonic() < end
+            time.sleep(0.01)
+        assert left_by(servers, before)
+        lock = next(folder.glob("postgresql/*/data/postmaster.pid"))
+        if not told:
+            lock.write_text("".join(lock.read_text().splitlines(keepends=True)[:6]))
+        local.down("one")
+        assert left_by(servers, before) == {}
 
 
 def test_a_build_that_was_killed_leaves_no_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

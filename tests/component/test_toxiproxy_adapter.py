@@ -123,6 +123,22 @@ def test_connection_that_the_server_closed_meanwhile_is_replaced(toxiproxy_url: 
             end(process)
 
 
+def test_closed_under_a_call_it_keeps_no_connection() -> None:
+    """Whoever waited gave up and closed; the thread that calls goes on, and its connection must end with it."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = Server("main", f"http://127.0.0.1:{listener.getsockname()[1]}", deadline=60)
+        with ThreadPoolExecutor(1) as pool:
+            called = pool.submit(server.proxies)
+            wire, _ = listener.accept()
+            with wire:
+                wire.recv(65536)
+                server.close()
+                wire.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+                assert called.result() == {}
+                wire.settimeout(60)
+                assert wire.recv(1) == b""
+
+
 @contextmanager
 def scripted(answer: bytes | None, version: bytes = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}") -> Iterator[str]:
     """A server that answers everything but /version with `answer`, or with None not at all."""

@@ -81,6 +81,7 @@ class Server:
         self.name, self.url, self.deadline = name, url, deadline
         self.host, self.port = parts
         self._idle: list[HTTPConnection] = []
+        self._closings = 0
         self._lock = Lock()
 
     def __enter__(self) -> Self:
@@ -90,9 +91,10 @@ class Server:
         self.close()
 
     def close(self) -> None:
-        """Close every idle connection."""
+        """Close every connection: those that are idle now, those that a call has borrowed when that call is over."""
         with self._lock:
             idle, self._idle = self._idle, []
+            self._closings += 1
         for connection in idle:
             connection.close()
 
@@ -202,6 +204,7 @@ class Server:
             return self._idle.pop() if self._idle else None
 
     def _exchange(self, connection: HTTPConnection, method: str, path: str, body: bytes | None, end: float) -> Answer:
+        closings = self._closings
         try:
             _limit(connection, end)
             connection.request(method, path, body, {"Content-Type": "application/json"} if body else {})
@@ -217,9 +220,16 @@ class Server:
         except BaseException:
             connection.close()
             raise
-        with self._lock:
-            self._idle.append(connection)
+        self._give_back(connection, closings)
         return answer
+
+    def _give_back(self, connection: HTTPConnection, closings: int) -> None:
+        """Keep the connection for the next call, unless `close` came meanwhile: its caller had stopped waiting for us."""
+        with self._lock:
+            if closings == self._closings:
+                self._idle.append(connection)
+                return
+        connection.close()
 
     def _hung(self, method: str, path: str) -> TargetError:
         problem = f"Toxiproxy {self.name} at {self.url} let {method} {path} hang for {self.deadline:g} s"

@@ -72,14 +72,15 @@ def create(data: Path, password: str, statements: str = "", environment: Mapping
     account = unprivileged()
     marks = dict(environment or {})
     with _scratch(data.parent, account) as scratch:
+        # --no-clean: an initdb that is ended would remove the only file that tells of its server's shared memory.
         secret = scratch / "password"
         secret.touch(mode=0o600)
         secret.write_text(password + "\n", encoding="utf-8")
         give(secret, account)
         made = scratch / "data"
         _run(
-            [programs() / "initdb", "-D", made, "--no-sync", "--encoding=UTF8", "--locale=C", "--auth=scram-sha-256",
-             f"--username={SUPERUSER}", f"--pwfile={secret}"],
+            [programs() / "initdb", "-D", made, "--no-sync", "--no-clean", "--encoding=UTF8", "--locale=C",
+             "--auth=scram-sha-256", f"--username={SUPERUSER}", f"--pwfile={secret}"],
             account, marks,
         )  # fmt: skip
         if statements:
@@ -115,15 +116,30 @@ def start(data: Path, port: int, log: Path, settings: Mapping[str, str] | None =
 
 
 def release(data: Path) -> None:
-    """Give back the shared memory of a cluster whose server was killed. The server must be gone, or nothing happens."""
+    """Give back the shared memory of a cluster whose server was killed. The server must be gone, or nothing happens.
+
+    A server that was killed right after it made its segment has not told of it in postmaster.pid yet. The segment's key is
+    the inode of the cluster's folder in the first 32 bits (InternalIpcMemoryCreate's caller in PostgreSQL's sysv_shmem.c).
+    """
     try:
-        told = (data / "postmaster.pid").read_text(encoding="ascii").splitlines()
-        key, number = map(int, told[_SEGMENT].split())
+        expected = data.stat().st_ino & 0xFFFFFFFF
         segments = [line.split() for line in _SEGMENTS.read_text(encoding="ascii").splitlines()[1:]]
-    except (OSError, ValueError, IndexError):
+    except OSError:
         return
-    if any((int(each[0]), int(each[1]), int(each[6])) == (key, number, 0) for each in segments):
-        ctypes.CDLL(None).shmctl(number, _IPC_RMID, None)
+    told = _told(data)
+    for key, number, attached in ((int(each[0]), int(each[1]), int(each[6])) for each in segments):
+        if attached == 0 and ((key, number) == told or key & 0xFFFFFFFF == expected):
+            ctypes.CDLL(None).shmctl(number, _IPC_RMID, None)
+
+
+def _told(data: Path) -> tuple[int, int] | None:
+    """Return key and id of the server's shared memory, as postmaster.pid has them."""
+    try:
+        lines = (data / "postmaster.pid").read_text(encoding="ascii").splitlines()
+        key, number = map(int, lines[_SEGMENT].split())
+    except (OSError, ValueError, IndexError):
+        return None
+    return key, number
 
 
 def dsn(port: int, user: str, password: str, database: str = "postgres") -> str:
