@@ -5,16 +5,16 @@ import contextlib
 import os
 import sys
 import tempfile
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import IO
 
-from aftershock.core.history import Any_, decode
 from aftershock.errors import TargetError
 from aftershock.probes import order as orders
-from aftershock.probes.order import Finish, Order, Rates, Refused
+from aftershock.probes.order import Command, Finish, Heard, Order, Ping, Rates, Refused
 
-__all__ = ["Order", "Prober"]
+__all__ = ["Addressed", "Order", "Prober"]
 
 START = 15.0
 """Seconds that a prober may take until it is ready: names have to be resolved."""
@@ -23,7 +23,30 @@ _LINE = 16 * 1024 * 1024
 _TAIL = 2000
 
 
-class Prober:
+class Addressed(ABC):
+    """A prober that can be told what to do, however far away. Nothing is raised where it is gone."""
+
+    @abstractmethod
+    async def _say(self, line: bytes) -> None:
+        """Send a line to it."""
+
+    async def rates(self, steps: Sequence[tuple[float, float]]) -> None:
+        """Set the load's schedule from now on: (run second, requests per second) each."""
+        await self._tell(Rates([(float(at), float(rate)) for at, rate in steps]))
+
+    async def ping(self, at: float) -> None:
+        """Ask for its clock; the answer is among the events."""
+        await self._tell(Ping(at))
+
+    async def finish(self) -> None:
+        """Ask to send no more, to read ledgers back and to end; its events then end by themselves."""
+        await self._tell(Finish())
+
+    async def _tell(self, command: Command) -> None:
+        await self._say(orders.encode(command))
+
+
+class Prober(Addressed):
     """A running prober. `events` has to be read on, or records are dropped in the end."""
 
     def __init__(self, process: asyncio.subprocess.Process, stderr: IO[bytes]) -> None:
@@ -83,11 +106,16 @@ class Prober:
         assert self._process.stdout is not None
         return self._process.stdout
 
-    async def events(self) -> AsyncIterator[Any_]:
+    @property
+    def where(self) -> str:
+        """What to call it to a person."""
+        return f"process {self.pid}"
+
+    async def events(self) -> AsyncIterator[Heard]:
         """Give out records as they come; end with the process. TargetError after the last one if it died by itself."""
         self._heard = True
         while line := await self._out.readline():
-            event = decode(line)
+            event = orders.read_heard(line)
             if event is not None:
                 yield event
         await self._process.wait()
@@ -96,14 +124,6 @@ class Prober:
                 raise self._died()
         finally:
             self._let_go()
-
-    async def rates(self, steps: Sequence[tuple[float, float]]) -> None:
-        """Set the load's schedule from now on: (run second, requests per second) each. Nothing where the prober is gone."""
-        await self._say(orders.encode(Rates([(float(at), float(rate)) for at, rate in steps])))
-
-    async def finish(self) -> None:
-        """Ask to send no more, to read ledgers back and to end; `events` then ends by itself."""
-        await self._say(orders.encode(Finish()))
 
     async def kill(self) -> None:
         """End the process at once. Never raises."""

@@ -9,11 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from aftershock.core.history import Aborting, Any_, Cleaned, Ended, Entered, Errored
+from aftershock.core.history import Aborting, Any_, Cleaned, Ended, Entered, Errored, Sharded
 from aftershock.core.lease import Lease
 from aftershock.core.phases import Event as Move
 from aftershock.core.phases import Phase, advance
 from aftershock.core.plan import Plan
+from aftershock.core.shards import amiss
 from aftershock.core.steady import recovered, steady
 from aftershock.core.verdict import Truth
 from aftershock.errors import AftershockError, HeldError
@@ -21,9 +22,9 @@ from aftershock.faults.fault import Evidence
 from aftershock.model.era import Era
 from aftershock.model.experiment import Experiment
 from aftershock.model.stack import Stack
-from aftershock.runtime import leftovers
+from aftershock.runtime import leftovers, shards
 from aftershock.runtime.clock import RunClock
-from aftershock.runtime.holding import Circumstances, Injection, carry_out, wait
+from aftershock.runtime.holding import Circumstances, Injection, carry_out, unless, wait
 from aftershock.runtime.recorder import Recorder
 from aftershock.runtime.watching import Watch
 
@@ -55,6 +56,7 @@ class Executor:
     phase: Phase = Phase.PENDING
     failure: AftershockError | None = None
     stop: asyncio.Event = field(default_factory=asyncio.Event)
+    generators: shards.Start = shards.processes
     _watch: Watch | None = None
 
     def abort(self, event: Aborting) -> None:
@@ -75,6 +77,8 @@ class Executor:
     async def _undisturbed(self) -> None:
         await leftovers.clear_the_way(self.inputs, self._record, self.clock)
         await self._start_watching()
+        if self.stop.is_set():
+            return
         self._move(Move.STARTED)
         if not await self._baseline() or self.stop.is_set():
             return
@@ -87,9 +91,15 @@ class Executor:
 
     async def _start_watching(self) -> None:
         self._watch = Watch(
-            self.inputs, lambda: self.phase is Phase.ACTIVE, self.clock, self._record, self.abort, self.stop.set
+            self.inputs,
+            lambda: self.phase is Phase.ACTIVE,
+            self.clock,
+            self._record,
+            self.abort,
+            self.stop.set,
+            self.generators,
         )
-        await self._watch.start()
+        await unless(self.stop, self._watch.start())
 
     # Phases
 
@@ -104,8 +114,13 @@ class Executor:
         return not wrong
 
     def _contradictions(self, begin: float, end: float) -> str:
-        """Return what keeps the baseline from being steady; empty where nothing does. No baseline, no objection."""
+        """Return what keeps the baseline from being steady; empty where nothing does. No baseline, no objection.
+
+        With a load that isn't sent as it should be nothing is begun: it could prove nothing.
+        """
         history = self.recorder.history()
+        if lacking := amiss(history.all(Sharded)):
+            return "; ".join(lacking)
         if end <= begin:
             return ""
         claims = [claim for era in self.inputs.eras for claim in steady(history, era.spec.objectives, begin, end)]

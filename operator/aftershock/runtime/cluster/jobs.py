@@ -1,11 +1,11 @@
-"""The Job that carries one Run out: what it looks like, and the launcher that makes it.
+"""The Job that carries one Run out: what it looks like, and the launcher that makes it; and the one that shares its load.
 
 What of it is the installation's (image, account, limits, where journals are kept) comes from the operator's environment, as
 the chart sets it. A Job makes one pod and never a second: what becomes of a Run whose pod is lost is the reaper's to say.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,8 +14,9 @@ from aftershock.core.plan import longest
 from aftershock.errors import InputError
 from aftershock.model.problem import Invalid
 from aftershock.runtime.cluster import journals, objects
-from aftershock.runtime.cluster.execute import UNTIL_WRITTEN
 from aftershock.runtime.cluster.inputs import Lacking
+from aftershock.runtime.cluster.status import UNTIL_WRITTEN
+from aftershock.runtime.watching import ARRIVAL
 
 STARTING = 600
 """Seconds that a pod may take to be scheduled and to get its image: they count against the Job's deadline."""
@@ -26,19 +27,32 @@ ENDING = 180
 GRACE = 120
 """Seconds from SIGTERM to SIGKILL: the executor heals, cleans up and judges in them."""
 
+LOAD_GRACE = 2
+"""The same for a pod of the load, which has nothing to clean up: it ends at once."""
+
 KEPT = 3600
 """Seconds that a Job stays when it is over, for whoever wants to read its log."""
 
 ATTEMPTS = 5
 """Jobs that one Run may have, one after the other: those before the last gave it back, having begun nothing."""
 
+LOAD = "load"
+"""What the pods of a load are called among the parts of Aftershock."""
+
 HOME = "/var/lib/aftershock"
+SHARD_FOLDER = "/run/aftershock"
+"""In a pod of the load: what a stack's folder is to an executor; it has nothing but Secrets in it."""
+
 TMP = "/tmp"  # noqa: S108 - in the pod: a volume of its own
 USER = 10001
 PASSED_ON = ("AFTERSHOCK_KEEP_JOURNALS", "AFTERSHOCK_KEEP_JOURNALS_COUNT", "AWS_REGION", "AWS_ENDPOINT_URL")
 """What the executor is told as the operator was."""
 
+ADDRESS = "AFTERSHOCK_POD_IP"
+"""Environment of the executor: where the pods of its load find it."""
+
 _LIMITS = {"requests": {"cpu": "250m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}}
+_LOAD_LIMITS = {"requests": {"cpu": "250m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}}
 
 
 @dataclass(frozen=True)
@@ -50,6 +64,7 @@ class Settings:
     pull_secrets: tuple[str, ...] = ()
     account: str = "aftershock-executor"
     resources: Mapping[str, Any] = field(default_factory=lambda: _LIMITS)
+    load_resources: Mapping[str, Any] = field(default_factory=lambda: _LOAD_LIMITS)
     claim: str = ""
     store: str = ""
     store_secret: str = ""
@@ -64,23 +79,25 @@ def settings(environment: Mapping[str, str]) -> Settings:
             "nothing says which image executors run",
             "set AFTERSHOCK_IMAGE, as the chart does, or use --launcher child",
         )
-    try:
-        resources = json.loads(environment.get("AFTERSHOCK_RESOURCES") or "null") or _LIMITS
-    except ValueError as error:
-        raise InputError(
-            f"AFTERSHOCK_RESOURCES is not JSON: {error}", "give a container's `resources` as JSON"
-        ) from None
     return Settings(
         image=image,
         pull_policy=environment.get("AFTERSHOCK_IMAGE_PULL_POLICY") or "IfNotPresent",
         pull_secrets=tuple(filter(None, environment.get("AFTERSHOCK_IMAGE_PULL_SECRETS", "").split(","))),
         account=environment.get("AFTERSHOCK_SERVICE_ACCOUNT") or "aftershock-executor",
-        resources=resources,
+        resources=_resources(environment, "AFTERSHOCK_RESOURCES", _LIMITS),
+        load_resources=_resources(environment, "AFTERSHOCK_LOAD_RESOURCES", _LOAD_LIMITS),
         claim=environment.get("AFTERSHOCK_JOURNAL_CLAIM", ""),
         store=environment.get("AFTERSHOCK_JOURNAL_STORE", ""),
         store_secret=environment.get("AFTERSHOCK_JOURNAL_SECRET", ""),
         passed_on={name: environment[name] for name in PASSED_ON if environment.get(name)},
     )
+
+
+def _resources(environment: Mapping[str, str], name: str, otherwise: Mapping[str, Any]) -> Mapping[str, Any]:
+    try:
+        return json.loads(environment.get(name) or "null") or otherwise
+    except ValueError as error:
+        raise InputError(f"{name} is not JSON: {error}", "give a container's `resources` as JSON") from None
 
 
 class JobLauncher:
@@ -160,11 +177,7 @@ def job_name(run: Mapping[str, Any], attempt: int = 1) -> str:
 def manifest(run: Mapping[str, Any], settings: Settings, attempt: int = 1) -> Tree:
     """Return the Job to create for a Run."""
     meta = run["metadata"]
-    labels = {
-        "app.kubernetes.io/name": "aftershock",
-        "app.kubernetes.io/component": "executor",
-        objects.EXPERIMENT: objects.fitting(run["spec"]["experiment"], objects.LONGEST_LABEL),
-    }
+    labels = _labels(run, "executor")
     return {
         "apiVersion": JOBS.group_version,
         "kind": "Job",
@@ -192,20 +205,38 @@ def manifest(run: Mapping[str, Any], settings: Settings, attempt: int = 1) -> Tr
     }
 
 
+def _labels(run: Mapping[str, Any], part: str) -> dict[str, str]:
+    return {
+        "app.kubernetes.io/name": "aftershock",
+        "app.kubernetes.io/component": part,
+        objects.EXPERIMENT: objects.fitting(run["spec"]["experiment"], objects.LONGEST_LABEL),
+    }
+
+
 def deadline(run: Mapping[str, Any]) -> int:
-    """Return the seconds after which the Job's pod is ended: by then the run is over, and its status written."""
+    """Return the seconds after which the Job's pods are ended: by then the run is over, and its status written."""
     try:
-        planned = longest(objects.definition(run).object)
+        experiment = objects.definition(run).object
     except Invalid as invalid:
         raise Lacking("Invalid", str(invalid)[:1000], final=True) from None
-    return int(planned + STARTING + ENDING + UNTIL_WRITTEN) + 1
+    gathering = ARRIVAL if experiment.spec.load is not None and experiment.spec.load.shards > 1 else 0
+    return int(longest(experiment) + gathering + STARTING + ENDING + UNTIL_WRITTEN) + 1
 
 
 def _pod(run: Mapping[str, Any], settings: Settings) -> Tree:
-    pod: Tree = {
+    return {
         "serviceAccountName": settings.account,
-        "restartPolicy": "Never",
         "terminationGracePeriodSeconds": GRACE,
+        **_confined(settings),
+        "containers": [_container(run, settings)],
+        "volumes": _volumes(settings),
+    }
+
+
+def _confined(settings: Settings) -> Tree:
+    """Return what holds for every pod that we make: it may do nothing but its work, and our own taints don't drive it away."""
+    pod: Tree = {
+        "restartPolicy": "Never",
         "enableServiceLinks": False,
         "securityContext": {
             "runAsNonRoot": True,
@@ -216,12 +247,18 @@ def _pod(run: Mapping[str, Any], settings: Settings) -> Tree:
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         "tolerations": [{"key": "aftershock.dev/lease", "operator": "Exists"}],
-        "containers": [_container(run, settings)],
-        "volumes": _volumes(settings),
     }
     if settings.pull_secrets:
         pod["imagePullSecrets"] = [{"name": name} for name in settings.pull_secrets]
     return pod
+
+
+_CONFINED = {
+    "allowPrivilegeEscalation": False,
+    "readOnlyRootFilesystem": True,
+    "runAsNonRoot": True,
+    "capabilities": {"drop": ["ALL"]},
+}
 
 
 def _container(run: Mapping[str, Any], settings: Settings) -> Tree:
@@ -233,12 +270,7 @@ def _container(run: Mapping[str, Any], settings: Settings) -> Tree:
         "args": ["execute", meta["name"], f"--namespace={meta['namespace']}"],
         "env": _environment(settings),
         "resources": settings.resources,
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "runAsNonRoot": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
+        "securityContext": _CONFINED,
         "volumeMounts": [
             {"name": "state", "mountPath": HOME},
             {"name": "journals", "mountPath": f"{HOME}/runs"},
@@ -254,8 +286,20 @@ def _container(run: Mapping[str, Any], settings: Settings) -> Tree:
 def _environment(settings: Settings) -> list[Tree]:
     kept = f"{journals.CLAIM}{settings.claim}" if settings.claim else settings.store
     told = {"AFTERSHOCK_HOME": HOME, **({journals.PLACE: kept} if kept else {}), **settings.passed_on}
-    pod = {"name": "AFTERSHOCK_POD", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}
-    return [*({"name": name, "value": value} for name, value in told.items()), pod]
+    told |= {name: value for name, value in _for_shards(settings).items() if value}
+    fields = {"AFTERSHOCK_POD": "metadata.name", ADDRESS: "status.podIP"}
+    pod = [{"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}} for name, path in fields.items()]
+    return [*({"name": name, "value": value} for name, value in told.items()), *pod]
+
+
+def _for_shards(settings: Settings) -> dict[str, str]:
+    """Return what an executor has to know to have pods of its own made, as `settings` reads it."""
+    return {
+        "AFTERSHOCK_IMAGE": settings.image,
+        "AFTERSHOCK_IMAGE_PULL_POLICY": settings.pull_policy,
+        "AFTERSHOCK_IMAGE_PULL_SECRETS": ",".join(settings.pull_secrets),
+        "AFTERSHOCK_LOAD_RESOURCES": json.dumps(settings.load_resources),
+    }
 
 
 def _volumes(settings: Settings) -> list[Tree]:
@@ -267,3 +311,96 @@ def _volumes(settings: Settings) -> list[Tree]:
         {"name": "secrets", "emptyDir": {"medium": "Memory", "sizeLimit": "16Mi"}},
         {"name": "tmp", "emptyDir": {}},
     ]
+
+
+# The pods that share a load
+
+
+def load_name(run: Mapping[str, Any]) -> str:
+    """Return the name of the Job that sends a Run's load."""
+    return f"{job_name(run)}-{LOAD}"
+
+
+def load_manifest(
+    run: Mapping[str, Any],
+    settings: Settings,
+    told: Mapping[str, str],
+    count: int,
+    secrets: Sequence[tuple[str, str]] = (),
+) -> Tree:
+    """Return the Job whose pods send a load's shares: one for each, never a second in its place.
+
+    `told` is the environment by which a pod finds the executor; `secrets` are those that the Stack names. The pods have no
+    service account's token: what they need comes by their executor's connection, and they end with it.
+    """
+    meta, labels = run["metadata"], _labels(run, LOAD)
+    return {
+        "apiVersion": JOBS.group_version,
+        "kind": "Job",
+        "metadata": {
+            "name": load_name(run),
+            "namespace": meta["namespace"],
+            "labels": labels,
+            "ownerReferences": [objects.owner_reference(run, "Run")],
+        },
+        "spec": {
+            "completionMode": "Indexed",
+            "completions": count,
+            "parallelism": count,
+            "backoffLimitPerIndex": 0,  # with `backoffLimit: 0` the first pod that is lost would take the others with it
+            "backoffLimit": count,
+            "activeDeadlineSeconds": deadline(run),
+            "ttlSecondsAfterFinished": KEPT,
+            "podReplacementPolicy": "Failed",
+            "template": {"metadata": {"labels": labels}, "spec": _load_pod(labels, settings, told, secrets)},
+        },
+    }
+
+
+def _load_pod(
+    labels: Mapping[str, str], settings: Settings, told: Mapping[str, str], secrets: Sequence[tuple[str, str]]
+) -> Tree:
+    volumes, mounts = _secret_volumes(secrets)
+    container = {
+        "name": LOAD,
+        "image": settings.image,
+        "imagePullPolicy": settings.pull_policy,
+        "args": ["shard"],
+        "env": [{"name": name, "value": value} for name, value in {"AFTERSHOCK_HOME": TMP, **told}.items()],
+        "resources": settings.load_resources,
+        "securityContext": _CONFINED,
+        "volumeMounts": [{"name": "tmp", "mountPath": TMP}, *mounts],
+    }
+    apart = {
+        "maxSkew": 1,
+        "topologyKey": "kubernetes.io/hostname",
+        "whenUnsatisfiable": "ScheduleAnyway",
+        "labelSelector": {"matchLabels": dict(labels)},
+    }
+    return {
+        **_confined(settings),
+        "terminationGracePeriodSeconds": LOAD_GRACE,
+        "automountServiceAccountToken": False,
+        "topologySpreadConstraints": [apart],
+        "containers": [container],
+        "volumes": [{"name": "tmp", "emptyDir": {}}, *volumes],
+    }
+
+
+def _secret_volumes(secrets: Sequence[tuple[str, str]]) -> tuple[list[Tree], list[Tree]]:
+    """Return volumes and mounts that put the keys where a stack's folder has them (adapters/secrets.py)."""
+    keys: dict[str, list[str]] = {}
+    for name, key in secrets:
+        keys.setdefault(name, []).append(key)
+    volumes = [
+        {
+            "name": f"secret-{number}",
+            "secret": {"secretName": name, "defaultMode": 0o440, "items": [{"key": key, "path": key} for key in each]},
+        }
+        for number, (name, each) in enumerate(keys.items())
+    ]
+    mounts = [
+        {"name": f"secret-{number}", "mountPath": f"{SHARD_FOLDER}/secrets/{name}", "readOnly": True}
+        for number, name in enumerate(keys)
+    ]
+    return volumes, mounts
