@@ -72,25 +72,23 @@ class Watch:
         indicators = {indicator.name: indicator for indicator in self.inputs.stack.spec.indicators}
         self._guards = [Guard(rule, indicators[rule.indicator]) for rule in self.inputs.experiment.spec.guardrails]
         self._newest = dict.fromkeys(plan.watched, 0)
-        if plan.load is not None:  # first, as those on other machines may be long in coming
-            self._load = self._started(await self._generators(plan.load[0]))
         if plan.watched:
             self._started(await Prober.start(self._order("probes", list(plan.watched))))
-        if plan.load is not None and self._load is not None:
+        if plan.load is not None:
+            self._load = self._started(await self._generators(self._order("load", [plan.load[0]])))
             await self._load.rates([(self.clock.now(), plan.load[1])])
 
-    async def _generators(self, indicator: str) -> Sender:
+    async def _generators(self, order: Order) -> Sender:
         count = self.inputs.plan.shards
-        if count == 1:
-            return await Prober.start(self._order("load", [indicator]))
-        return await self.generators(self._order("load", [indicator], ARRIVAL), count, self.clock)
+        return await Prober.start(order) if count == 1 else await self.generators(order, count, self.clock)
 
     def _started(self, prober: Sender) -> Sender:
         self._probers.append(prober)
         self._followers.append(asyncio.create_task(self._follow(prober)))
         return prober
 
-    def _order(self, counted: Counted, indicators: list[str], more: float = 0.0) -> Order:
+    def _order(self, counted: Counted, indicators: list[str]) -> Order:
+        gathering = ARRIVAL if self.inputs.plan.shards > 1 else 0.0
         return Order(
             counted=counted,
             origin=self.clock.monotonic,
@@ -98,7 +96,7 @@ class Watch:
             stack=self.inputs.stack,
             folder=str(self.inputs.folder),
             indicators=indicators,
-            until=self.clock.now() + self.inputs.plan.longest + DRAIN + more,
+            until=self.clock.now() + gathering + self.inputs.plan.longest + DRAIN,
         )
 
     async def schedule(self, begin: float) -> None:
@@ -156,8 +154,7 @@ class Watch:
     async def drain(self) -> None:
         """Let what is in flight come back, have the ledgers read, and end the probers; kill what doesn't end."""
         self._draining = True
-        for prober in self._probers:
-            await prober.finish()
+        await asyncio.gather(*(prober.finish() for prober in self._probers))
         if self._followers:
             _, late = await asyncio.wait(self._followers, timeout=DRAIN)
             if late:
