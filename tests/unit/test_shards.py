@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from fractions import Fraction
+from itertools import pairwise
 from random import Random
 
 import pytest
@@ -55,7 +56,7 @@ def test_each_takes_every_nth() -> None:
     found = [dues(share, 2 * SECOND) for share in shares]
     assert [len(each) for each in found] == [250] * 4
     assert [each[0] for each in found] == [SECOND + MS // 2 + n * MS for n in range(4)]
-    assert {b - a for each in found for a, b in zip(each, each[1:], strict=False)} == {4 * MS}
+    assert {b - a for each in found for a, b in pairwise(each)} == {4 * MS}
 
 
 @settings(deadline=None, max_examples=60)
