@@ -18,7 +18,7 @@ import pytest
 from aftershock.adapters import kubernetes as k8s
 from aftershock.adapters.toxiproxy import Proxy, Server
 from aftershock.core.history import Healed, Intended, Sharded, Slice
-from aftershock.runtime.cluster import jobs, objects, sharding
+from aftershock.runtime.cluster import jobs, load_jobs, objects, sharding
 from aftershock.runtime.cluster.rights import LOAD
 from aftershock.stacks.control_plane import ControlPlane
 from component.conftest import toxiproxy, toxiproxy_url  # noqa: F401 - fixtures
@@ -165,7 +165,7 @@ def test_the_job_is_taken_and_its_pods_may_do_nothing_but_send(
     run = api.create(k8s.RUNS, tree)
     told = {"AFTERSHOCK_EXECUTOR": "10.0.0.1:4711", "AFTERSHOCK_KEY": "secret"}
     settings = jobs.settings({**IN_A_POD, "AFTERSHOCK_LOAD_RESOURCES": '{"limits": {"memory": "300Mi"}}'})
-    made = api.create(k8s.JOBS, jobs.load_manifest(run, settings, told, 3, [("logins", "a"), ("logins", "b")]))
+    made = api.create(k8s.JOBS, load_jobs.manifest(run, settings, told, 3, [("logins", "a"), ("logins", "b")]))
     spec, pod = made["spec"], made["spec"]["template"]["spec"]
     (container,) = pod["containers"]
     assert made["metadata"]["ownerReferences"][0]["uid"] == run["metadata"]["uid"]
@@ -184,7 +184,7 @@ def test_the_job_is_taken_and_its_pods_may_do_nothing_but_send(
 
 
 def test_the_longest_names_fit() -> None:
-    assert len(jobs.load_name({"metadata": {"name": "a" * 253, "uid": "u"}})) <= 63 - len("-99-abcde")
+    assert len(load_jobs.name({"metadata": {"name": "a" * 253, "uid": "u"}})) <= 63 - len("-99-abcde")
 
 
 # Runs

@@ -1,4 +1,4 @@
-"""The Job that carries one Run out: what it looks like, and the launcher that makes it; and the one that shares its load.
+"""The Job that carries one Run out: what it looks like, and the launcher that makes it.
 
 What of it is the installation's (image, account, limits, where journals are kept) comes from the operator's environment, as
 the chart sets it. A Job makes one pod and never a second: what becomes of a Run whose pod is lost is the reaper's to say.
@@ -27,22 +27,13 @@ ENDING = 180
 GRACE = 120
 """Seconds from SIGTERM to SIGKILL: the executor heals, cleans up and judges in them."""
 
-LOAD_GRACE = 2
-"""The same for a pod of the load, which has nothing to clean up: it ends at once."""
-
 KEPT = 3600
 """Seconds that a Job stays when it is over, for whoever wants to read its log."""
 
 ATTEMPTS = 5
 """Jobs that one Run may have, one after the other: those before the last gave it back, having begun nothing."""
 
-LOAD = "load"
-"""What the pods of a load are called among the parts of Aftershock."""
-
 HOME = "/var/lib/aftershock"
-SHARD_FOLDER = "/run/aftershock"
-"""In a pod of the load: what a stack's folder is to an executor; it has nothing but Secrets in it."""
-
 TMP = "/tmp"  # noqa: S108 - in the pod: a volume of its own
 USER = 10001
 PASSED_ON = ("AFTERSHOCK_KEEP_JOURNALS", "AFTERSHOCK_KEEP_JOURNALS_COUNT", "AWS_REGION", "AWS_ENDPOINT_URL")
@@ -177,14 +168,14 @@ def job_name(run: Mapping[str, Any], attempt: int = 1) -> str:
 def manifest(run: Mapping[str, Any], settings: Settings, attempt: int = 1) -> Tree:
     """Return the Job to create for a Run."""
     meta = run["metadata"]
-    labels = _labels(run, "executor")
+    marks = labels(run, "executor")
     return {
         "apiVersion": JOBS.group_version,
         "kind": "Job",
         "metadata": {
             "name": job_name(run, attempt),
             "namespace": meta["namespace"],
-            "labels": labels,
+            "labels": marks,
             "ownerReferences": [objects.owner_reference(run, "Run")],
         },
         "spec": {
@@ -200,12 +191,13 @@ def manifest(run: Mapping[str, Any], settings: Settings, attempt: int = 1) -> Tr
                     {"action": "FailJob", "onExitCodes": {"operator": "NotIn", "values": [0]}},
                 ]
             },
-            "template": {"metadata": {"labels": labels}, "spec": _pod(run, settings)},
+            "template": {"metadata": {"labels": marks}, "spec": _pod(run, settings)},
         },
     }
 
 
-def _labels(run: Mapping[str, Any], part: str) -> dict[str, str]:
+def labels(run: Mapping[str, Any], part: str) -> dict[str, str]:
+    """Return the labels of a Job and its pods."""
     return {
         "app.kubernetes.io/name": "aftershock",
         "app.kubernetes.io/component": part,
@@ -227,13 +219,13 @@ def _pod(run: Mapping[str, Any], settings: Settings) -> Tree:
     return {
         "serviceAccountName": settings.account,
         "terminationGracePeriodSeconds": GRACE,
-        **_confined(settings),
+        **confined(settings.pull_secrets),
         "containers": [_container(run, settings)],
         "volumes": _volumes(settings),
     }
 
 
-def _confined(settings: Settings) -> Tree:
+def confined(pull_secrets: Sequence[str] = ()) -> Tree:
     """Return what holds for every pod that we make: it may do nothing but its work, and our own taints don't drive it away."""
     pod: Tree = {
         "restartPolicy": "Never",
@@ -248,12 +240,12 @@ def _confined(settings: Settings) -> Tree:
         },
         "tolerations": [{"key": "aftershock.dev/lease", "operator": "Exists"}],
     }
-    if settings.pull_secrets:
-        pod["imagePullSecrets"] = [{"name": name} for name in settings.pull_secrets]
+    if pull_secrets:
+        pod["imagePullSecrets"] = [{"name": name} for name in pull_secrets]
     return pod
 
 
-_CONFINED = {
+CONFINED: Tree = {
     "allowPrivilegeEscalation": False,
     "readOnlyRootFilesystem": True,
     "runAsNonRoot": True,
@@ -270,7 +262,7 @@ def _container(run: Mapping[str, Any], settings: Settings) -> Tree:
         "args": ["execute", meta["name"], f"--namespace={meta['namespace']}"],
         "env": _environment(settings),
         "resources": settings.resources,
-        "securityContext": _CONFINED,
+        "securityContext": CONFINED,
         "volumeMounts": [
             {"name": "state", "mountPath": HOME},
             {"name": "journals", "mountPath": f"{HOME}/runs"},
@@ -311,96 +303,3 @@ def _volumes(settings: Settings) -> list[Tree]:
         {"name": "secrets", "emptyDir": {"medium": "Memory", "sizeLimit": "16Mi"}},
         {"name": "tmp", "emptyDir": {}},
     ]
-
-
-# The pods that share a load
-
-
-def load_name(run: Mapping[str, Any]) -> str:
-    """Return the name of the Job that sends a Run's load."""
-    return f"{job_name(run)}-{LOAD}"
-
-
-def load_manifest(
-    run: Mapping[str, Any],
-    settings: Settings,
-    told: Mapping[str, str],
-    count: int,
-    secrets: Sequence[tuple[str, str]] = (),
-) -> Tree:
-    """Return the Job whose pods send a load's shares: one for each, never a second in its place.
-
-    `told` is the environment by which a pod finds the executor; `secrets` are those that the Stack names. The pods have no
-    service account's token: what they need comes by their executor's connection, and they end with it.
-    """
-    meta, labels = run["metadata"], _labels(run, LOAD)
-    return {
-        "apiVersion": JOBS.group_version,
-        "kind": "Job",
-        "metadata": {
-            "name": load_name(run),
-            "namespace": meta["namespace"],
-            "labels": labels,
-            "ownerReferences": [objects.owner_reference(run, "Run")],
-        },
-        "spec": {
-            "completionMode": "Indexed",
-            "completions": count,
-            "parallelism": count,
-            "backoffLimitPerIndex": 0,  # with `backoffLimit: 0` the first pod that is lost would take the others with it
-            "backoffLimit": count,
-            "activeDeadlineSeconds": deadline(run),
-            "ttlSecondsAfterFinished": KEPT,
-            "podReplacementPolicy": "Failed",
-            "template": {"metadata": {"labels": labels}, "spec": _load_pod(labels, settings, told, secrets)},
-        },
-    }
-
-
-def _load_pod(
-    labels: Mapping[str, str], settings: Settings, told: Mapping[str, str], secrets: Sequence[tuple[str, str]]
-) -> Tree:
-    volumes, mounts = _secret_volumes(secrets)
-    container = {
-        "name": LOAD,
-        "image": settings.image,
-        "imagePullPolicy": settings.pull_policy,
-        "args": ["shard"],
-        "env": [{"name": name, "value": value} for name, value in {"AFTERSHOCK_HOME": TMP, **told}.items()],
-        "resources": settings.load_resources,
-        "securityContext": _CONFINED,
-        "volumeMounts": [{"name": "tmp", "mountPath": TMP}, *mounts],
-    }
-    apart = {
-        "maxSkew": 1,
-        "topologyKey": "kubernetes.io/hostname",
-        "whenUnsatisfiable": "ScheduleAnyway",
-        "labelSelector": {"matchLabels": dict(labels)},
-    }
-    return {
-        **_confined(settings),
-        "terminationGracePeriodSeconds": LOAD_GRACE,
-        "automountServiceAccountToken": False,
-        "topologySpreadConstraints": [apart],
-        "containers": [container],
-        "volumes": [{"name": "tmp", "emptyDir": {}}, *volumes],
-    }
-
-
-def _secret_volumes(secrets: Sequence[tuple[str, str]]) -> tuple[list[Tree], list[Tree]]:
-    """Return volumes and mounts that put the keys where a stack's folder has them (adapters/secrets.py)."""
-    keys: dict[str, list[str]] = {}
-    for name, key in secrets:
-        keys.setdefault(name, []).append(key)
-    volumes = [
-        {
-            "name": f"secret-{number}",
-            "secret": {"secretName": name, "defaultMode": 0o440, "items": [{"key": key, "path": key} for key in each]},
-        }
-        for number, (name, each) in enumerate(keys.items())
-    ]
-    mounts = [
-        {"name": f"secret-{number}", "mountPath": f"{SHARD_FOLDER}/secrets/{name}", "readOnly": True}
-        for number, name in enumerate(keys)
-    ]
-    return volumes, mounts

@@ -22,7 +22,7 @@ from aftershock.probes.remote import Door, Remote
 from aftershock.probes.shard import EXECUTOR, KEY
 from aftershock.runtime import shards
 from aftershock.runtime.clock import RunClock
-from aftershock.runtime.cluster import jobs, objects
+from aftershock.runtime.cluster import jobs, load_jobs, objects
 from aftershock.runtime.cluster.jobs import Settings
 from aftershock.runtime.shards import Member, Shards
 from aftershock.runtime.watching import ARRIVAL
@@ -80,7 +80,7 @@ class Pods:
     async def _make(self, key: str, port: int, order: Order, count: int) -> None:
         host = f"[{self.address}]" if ip_address(self.address).version == 6 else self.address
         told = {EXECUTOR: f"{host}:{port}", KEY: key}
-        job = jobs.load_manifest(self.run, self.settings, told, count, objects.secrets_of(order.stack))
+        job = load_jobs.manifest(self.run, self.settings, told, count, objects.secrets_of(order.stack))
         try:
             await self._patiently(lambda: within(CALL, self.api.create, JOBS, job))
         except ConflictError:
@@ -110,14 +110,14 @@ class Pods:
             return (
                 f"its clock can't be told to within {SKEW * 1000:.0f} ms: its quickest answer took {skew * 2000:.0f} ms"
             )
-        mine = replace(order, shard=shard, shards=count, origin=order.origin + offset, folder=jobs.SHARD_FOLDER)
+        mine = replace(order, shard=shard, shards=count, origin=order.origin + offset, folder=load_jobs.FOLDER)
         await one.greet(mine)
         return Member(one, offset, skew)
 
     async def _why_absent(self, shard: int) -> str:
         why = f"it did not come within {self.patience:g} s"
         try:
-            name = jobs.load_name(self.run)
+            name = load_jobs.name(self.run)
             labels = f"batch.kubernetes.io/job-name={name},batch.kubernetes.io/job-completion-index={shard}"
             found = await within(CALL, self.api.list, PODS, self.run["metadata"]["namespace"], labels=labels)
         except AftershockError as error:
@@ -126,7 +126,7 @@ class Pods:
 
     async def remove(self) -> None:
         """Take the pods away. Never raises: they end by themselves as well."""
-        name, namespace = jobs.load_name(self.run), self.run["metadata"]["namespace"]
+        name, namespace = load_jobs.name(self.run), self.run["metadata"]["namespace"]
         try:
             await within(CALL, self.api.delete, JOBS, name, namespace)
         except AftershockError as error:
