@@ -360,6 +360,19 @@ def test_a_generator_that_dies_before_the_fault_lets_nothing_begin(ground: Groun
     assert "of 4" in done.judgement.because and "is lost" in done.judgement.because
 
 
+def test_all_of_them_dead_before_the_fault_are_named(ground: Ground) -> None:
+    slow = {"at": "0s", "for": "4s", "fault": "latency", "target": "in", "with": {"latency": "20ms"}}
+    with ground.run(ground.experiment([slow], load=LOAD, baseline="10s"), stack_of(ground)) as run:
+        run.until(Entered, lambda event: event.phase == "Baseline")
+        until(lambda: len(sent_by(run)) == 4)
+        for pid in sent_by(run):
+            os.kill(pid, signal.SIGKILL)
+        done = run.wait()
+    assert done.history.all(Intended) == []
+    assert done.verdict == (Verdict.INCONCLUSIVE, 2)
+    assert all(f"shard {number} of 4" in done.judgement.because for number in range(4))
+
+
 def test_an_abort_ends_them_all(ground: Ground) -> None:
     slow = {"at": "0s", "for": "60s", "fault": "latency", "target": "in", "with": {"latency": "20ms"}}
     with ground.run(ground.experiment([slow], load=LOAD), stack_of(ground)) as run:

@@ -202,7 +202,7 @@ def test_a_volume_that_can_not_be_read_is_said_with_what_became_of_the_pod(
 
     kubelet = threading.Thread(target=fail)
     kubelet.start()
-    with pytest.raises(JournalError, match="volume claim journals, as slow-1-x/.*is Failed: Error no such file"):
+    with pytest.raises(JournalError, match=r"volume claim journals, as slow-1-x/.*is Failed: Error no such file"):
         journals.find(field.api, field.namespace, "slow-1")
     kubelet.join()
     assert field.api.list(k8s.PODS, field.namespace) == []

@@ -106,6 +106,8 @@ class Executor:
     async def _baseline(self) -> bool:
         begin = self.clock.now()
         if await wait(self.stop, self.inputs.plan.baseline):
+            if (lacking := self._lacking()) and self.recorder.history().first(Aborting) is None:
+                self._move(Move.NOT_STEADY, lacking)
             return False
         await self._settled(begin + self.inputs.plan.baseline)
         wrong = self._contradictions(begin, begin + self.inputs.plan.baseline)
@@ -114,17 +116,16 @@ class Executor:
         return not wrong
 
     def _contradictions(self, begin: float, end: float) -> str:
-        """Return what keeps the baseline from being steady; empty where nothing does. No baseline, no objection.
-
-        With a load that isn't sent as it should be nothing is begun: it could prove nothing.
-        """
+        """Return what keeps the baseline from being steady; empty where nothing does. No baseline, no objection."""
         history = self.recorder.history()
-        if lacking := amiss(history.all(Sharded)):
-            return "; ".join(lacking)
-        if end <= begin:
-            return ""
+        if (lacking := self._lacking()) or end <= begin:
+            return lacking
         claims = [claim for era in self.inputs.eras for claim in steady(history, era.spec.objectives, begin, end)]
         return "; ".join(f"{one.name}: {one.finding}" for one in claims if one.truth is not Truth.TRUE)
+
+    def _lacking(self) -> str:
+        """Return what the load lacks of being what it says; empty where nothing. Without it nothing could be proved."""
+        return "; ".join(amiss(self.recorder.history().all(Sharded)))
 
     async def _settled(self, until: float) -> None:
         """Give the slices of a stretch the time to come in: an answer may take as long as its timeout."""
