@@ -348,6 +348,17 @@ def test_a_generator_that_dies_leaves_the_run_open_and_is_named(ground: Ground) 
     assert healed.clean and healed.at - intended.at > 3.5, "the others went on, and the fault had its time"
 
 
+def test_a_spike_that_misses_a_share_did_not_land_and_who_is_missing_is_named(ground: Ground) -> None:
+    spike = {"at": "2s", "for": "3s", "fault": "traffic-spike", "target": "load", "with": {"factor": 3}}
+    with ground.run(ground.experiment([spike], load=LOAD), stack_of(ground)) as run:
+        run.until(Entered, lambda event: event.phase == "Active")
+        os.kill(sent_by(run)[3], signal.SIGKILL)
+        done = run.wait()
+    assert done.condition("FaultLanded").status == "False"
+    assert done.verdict == (Verdict.INCONCLUSIVE, 2)
+    assert "of 4" in done.judgement.because and "is lost" in done.judgement.because
+
+
 def test_a_generator_that_dies_before_the_fault_lets_nothing_begin(ground: Ground) -> None:
     slow = {"at": "0s", "for": "4s", "fault": "latency", "target": "in", "with": {"latency": "20ms"}}
     with ground.run(ground.experiment([slow], load=LOAD, baseline="3s"), stack_of(ground)) as run:

@@ -30,7 +30,14 @@ class _Bench:
 def decide(case: Case, claims: Sequence[Claim], states: Sequence[Condition]) -> Answer:
     """Return the verdict and why."""
     bench = _Bench(case, [one for one in claims if one.binding], {one.type: one for one in states})
-    return next(answer for rule in RULES if (answer := rule(bench)) is not None)
+    verdict, because = next(answer for rule in RULES if (answer := rule(bench)) is not None)
+    return verdict, f"{because}{_also_lost(case, because)}" if verdict is Verdict.INCONCLUSIVE else because
+
+
+def _also_lost(case: Case, because: str) -> str:
+    """Return which shards of the load are amiss, where an open verdict doesn't say it yet: they may be what it is open for."""
+    unsaid = [one for one in amiss(case.history.all(Sharded)) if one not in because]
+    return f" {sentence('; '.join(unsaid))}." if unsaid else ""
 
 
 def _error(bench: _Bench) -> Answer | None:
