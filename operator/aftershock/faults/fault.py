@@ -67,7 +67,10 @@ class Hold(Protocol):
 
 @dataclass(frozen=True)
 class Fault:
-    """A registry entry. `clock` reads the target's own clock (seconds since the epoch); `undo` goes on record before inject."""
+    """A registry entry. `clock` reads the target's own clock (seconds since the epoch); `undo` goes on record before inject.
+
+    `refuse` raises InputError for what the Stack alone shows to be impossible or not allowed; it touches nothing.
+    """
 
     name: str
     summary: str
@@ -76,3 +79,4 @@ class Fault:
     hold: Callable[[Site, Lease, Any], Hold]
     clock: Callable[[Site], Awaitable[float]]
     undo: Callable[[Site, Lease], Mapping[str, Any]] = field(default=lambda _site, _lease: {})
+    refuse: Callable[[Site, Any], None] = field(default=lambda _site, _wanted: None)
