@@ -61,15 +61,22 @@ def wait_for(condition, seconds: float = 10.0) -> None:  # type: ignore[no-untyp
         time.sleep(0.02)
 
 
+def sleeps(pid: int | None) -> bool:
+    """With `startsecs = 0` supervisord calls a child running that it has only forked; it loses a signal until its exec."""
+    return Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"sleep")
+
+
 def test_stop_start_restart_and_what_is_so_already(url: str) -> None:
     sleeper = SupervisorControl(url=url, program="sleeper")
     wait_for(lambda: supervisor.info(sleeper).state == "RUNNING")
     first = supervisor.info(sleeper).pid
     supervisor.start(sleeper)
     assert supervisor.info(sleeper).pid == first
+    wait_for(lambda: sleeps(first))
     supervisor.restart(sleeper)
     second = supervisor.info(sleeper).pid
     assert second not in (first, None)
+    wait_for(lambda: sleeps(second))
     supervisor.stop(sleeper)
     supervisor.stop(sleeper)
     stopped = supervisor.info(sleeper)
