@@ -22,6 +22,8 @@ from planted import Asked, Server, response, serving
 from whole_runs import ask, proxies
 
 ROOT = Path(__file__).parents[2]
+BROKEN = "/broken"
+"""What the service answers with 503, always."""
 SPOKEN = 5
 """Lines of a part's output that a failure shows."""
 
@@ -79,6 +81,9 @@ class Field:
     kubeconfig: Path
     state: Path
     toxiproxy: str
+    """The Toxiproxy's interface, by way of what counts."""
+    behind: str
+    """The same, uncounted."""
     service: Server
     ending: ExitStack
     injected: Counter[str] = field(default_factory=Counter)
@@ -101,17 +106,18 @@ class Field:
 
     def stack(self, name: str = "planted", **more: Any) -> k8s.Tree:
         """A stack with one link, of its own name, and one indicator."""
-        http = {"url": f"{self.service.url}/meet"}
-        indicator = {"name": "meeting-success", "every": "50ms", "timeout": "1s", "http": http}
         spec = {
             "era": self.era_name,
             "environment": "test",
             "toxiproxies": [{"name": "main", "url": self.toxiproxy}],
             "links": [{"name": "in", "toxiproxy": "main", "proxy": f"{self.namespace}.{name}"}],
-            "indicators": [indicator],
+            "indicators": [self.indicator()],
             **more,
         }
         return self.tree("Stack", name, spec)
+
+    def indicator(self, name: str = "meeting-success", every: str = "50ms", path: str = "/meet") -> k8s.Tree:
+        return {"name": name, "every": every, "timeout": "1s", "http": {"url": f"{self.service.url}{path}"}}
 
     def experiment(
         self,
@@ -141,6 +147,13 @@ class Field:
         for name in stacks or ("planted",):
             self.proxy(f"{self.namespace}.{name}")
             self.api.create(k8s.STACKS, self.stack(name, **more))
+
+    def place_apart(self, *stacks: str, **more: Any) -> None:
+        """Put stacks there that have no place in common: for each, the Toxiproxy is had at an address of its own."""
+        for name in stacks:
+            own = self.ending.enter_context(counting(self.behind, self.injected))
+            self.proxy(f"{self.namespace}.{name}")
+            self.api.create(k8s.STACKS, self.stack(name, toxiproxies=[{"name": "main", "url": own}], **more))
 
     def place_era(self) -> None:
         self.api.create(k8s.ERAS, self.era())
@@ -266,12 +279,12 @@ def field_on(api: k8s.Api, kubeconfig: Path, toxiproxy: str, state: Path) -> Ite
     injected: Counter[str] = Counter()
     with (
         new_namespace(api) as namespace,
-        serving(lambda _: response()) as service,
+        serving(lambda asked: response(503 if asked.target == BROKEN else 200)) as service,
         counting(toxiproxy, injected) as counted,
         ExitStack() as ending,
     ):
         ending.callback(end_executors, state)
-        yield Field(api, namespace, kubeconfig, state, counted, service, ending, injected)
+        yield Field(api, namespace, kubeconfig, state, counted, toxiproxy, service, ending, injected)
 
 
 def end_executors(state: Path) -> None:

@@ -1,62 +1,106 @@
-"""The way to an API server: a session that goes to one cluster as one user, and shows the credential that is good now."""
+"""The way to an API server: connections that stay open, to one cluster as one user, with the credential that is good now.
 
+pykube's client builds the address of each call and hands it to a session; this is that session. It speaks urllib3 itself:
+what `requests` looks up anew for every call (proxies, ~/.netrc, certificates' files) is twice the cost of a whole call.
+"""
+
+import json as text
+import ssl
+import urllib.request
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode, urlsplit
 
-import requests
 import urllib3
-from requests.adapters import HTTPAdapter
 from urllib3.exceptions import InsecureRequestWarning
 
 from aftershock.adapters.credentials import Credential, Credentials, path
 from aftershock.adapters.kubeconfig import Access, Tree
 
+WIDTH = 64
+"""Connections that may be kept open at once: as many as threads that call."""
 
-class Door(HTTPAdapter):
-    """Sends requests to one cluster as one user. A login that has run out is made anew, once."""
+Patience = float | tuple[float, float]
+
+
+class Door:
+    """Sends requests to one cluster as one user; threads may share it. A login that has run out is made anew, once."""
 
     def __init__(self, access: Access, credentials: Credentials) -> None:
-        self._credentials = credentials
-        self._verify = _verify(access.cluster)
-        self._name = access.cluster.get("tls-server-name")
-        super().__init__()
+        self._access, self._credentials = access, credentials
+        self._pool = lru_cache(maxsize=2)(self._opened)  # one is enough, but while a certificate is replaced
 
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        """Expect the server under the name that the kubeconfig gives it."""
-        named = {"assert_hostname": self._name, "server_hostname": self._name} if self._name else {}
-        super().init_poolmanager(*args, **{**kwargs, **named})
-
-    def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
-        """Send it, and once more if another login might help."""
+    def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        json: Any = None,
+        params: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: Patience,
+    ) -> urllib3.BaseHTTPResponse:
+        """Send it, once more if another login might help, and return the whole answer. urllib3's HTTPError, or OSError."""
+        body = None if json is None else text.dumps(json, allow_nan=False).encode()
+        told = {"Accept": "application/json", **({} if body is None else {"Content-Type": "application/json"})}
+        told |= headers or {}
+        if params:
+            url = f"{url}?{urlencode(params)}"
         shown = self._credentials.now()
-        answer = self._as(shown, request, *args, **kwargs)
-        if answer.status_code != 401 or not self._credentials.refused(shown):
+        answer = self._as(shown, method, url, body, told, timeout)
+        if answer.status != 401 or not self._credentials.refused(shown):
             return answer
-        answer.close()
-        return self._as(self._credentials.now(), request, *args, **kwargs)
+        return self._as(self._credentials.now(), method, url, body, told, timeout)
 
-    def _as(self, shown: Credential, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
-        if shown.header:
-            request.headers["Authorization"] = shown.header
-        kwargs["cert"] = shown.certificate
-        if self._verify is not None:
-            kwargs["verify"] = self._verify
-        return super().send(request, *args, **kwargs)
+    def get(self, url: str, *, timeout: Patience) -> urllib3.BaseHTTPResponse:
+        """Read."""
+        return self.request("GET", url, timeout=timeout)
+
+    def _as(
+        self, shown: Credential, method: str, url: str, body: bytes | None, headers: Mapping[str, str], patience: Patience
+    ) -> urllib3.BaseHTTPResponse:
+        login = {"Authorization": shown.header} if shown.header else {}
+        connect, read = patience if isinstance(patience, tuple) else (patience, patience)
+        return self._pool(shown.certificate).urlopen(
+            method,
+            url,
+            body=body,
+            headers={**headers, **login},
+            retries=False,
+            redirect=False,
+            timeout=urllib3.Timeout(connect=connect, read=read),
+        )
+
+    def _opened(self, certificate: tuple[str, str] | None) -> urllib3.PoolManager:
+        """Return what keeps the connections on which that certificate is shown. OSError where one can't be read."""
+        how: dict[str, Any] = {"maxsize": WIDTH, "num_pools": 2, "ssl_context": _trust(self._access.cluster, certificate)}
+        if name := self._access.cluster.get("tls-server-name"):
+            how |= {"assert_hostname": name, "server_hostname": name}
+        by = _proxy(self._access)
+        return urllib3.ProxyManager(by, **how) if by else urllib3.PoolManager(**how)
 
 
-def session(access: Access, credentials: Credentials) -> requests.Session:
-    """Return a session that speaks to the cluster. What ~/.netrc says of its host is not for it."""
-    made = requests.Session()
-    made.auth = lambda request: request
-    if proxy := access.cluster.get("proxy-url"):
-        made.proxies = {"http": proxy, "https": proxy}
-    for scheme in ("https://", "http://"):
-        made.mount(scheme, Door(access, credentials))
-    return made
-
-
-def _verify(cluster: Tree) -> str | bool | None:
-    """Return what a server's certificate is held against: a file, nothing (False), or what the machine trusts (None)."""
+def _trust(cluster: Tree, certificate: tuple[str, str] | None) -> ssl.SSLContext:
+    """Return what a server's certificate is held against: a file, nothing, or what the machine trusts; and what is shown."""
+    authority = path(cluster, "certificate-authority")
+    for file in {authority, *(certificate or ())} - {None}:
+        Path(str(file)).stat()  # the error of TLS does not name it
+    context = ssl.create_default_context(cafile=authority)
     if cluster.get("insecure-skip-tls-verify"):
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         urllib3.disable_warnings(InsecureRequestWarning)  # whoever wrote that need not be told with every call
-        return False
-    return path(cluster, "certificate-authority")
+    if certificate is not None:
+        context.load_cert_chain(*certificate)
+    return context
+
+
+def _proxy(access: Access) -> str | None:
+    """Return the proxy on the way: what the kubeconfig says, or else the environment, as kubectl has it."""
+    server = urlsplit(access.server)
+    if access.cluster.get("proxy-url"):
+        return str(access.cluster["proxy-url"])
+    if urllib.request.proxy_bypass(server.hostname or ""):
+        return None
+    return urllib.request.getproxies().get(server.scheme)

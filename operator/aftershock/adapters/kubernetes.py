@@ -4,11 +4,11 @@ Synchronous, as pykube-ng is: asynchronous callers use `threads.within`. Nothing
 state of the world that a caller may have to tell apart is an error of its own. pykube-ng is loaded when it is first used.
 """
 
+import json as text
 import os
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
@@ -22,11 +22,11 @@ from aftershock.errors import AftershockError, InputError, TargetError
 
 if TYPE_CHECKING:
     import pykube
-    import requests
+    import urllib3
 
     from aftershock.adapters import door
 else:
-    pykube, requests, door = lazily("pykube"), lazily("requests"), lazily("aftershock.adapters.door")
+    pykube, urllib3, door = lazily("pykube"), lazily("urllib3"), lazily("aftershock.adapters.door")
 
 Tree = dict[str, Any]
 TIMEOUT = 5.0
@@ -96,12 +96,11 @@ NETWORK_POLICIES = Resource("networking.k8s.io/v1", "networkpolicies")
 
 
 class Api:
-    """One API server, as one user. Threads may share it: a call borrows a connection that is open already, if one is idle."""
+    """One API server, as one user. Threads may share it: a call takes a connection that is open already, if one is idle."""
 
     def __init__(self, access: Access, timeout: Patience = TIMEOUT) -> None:
         self._access, self._timeout = access, timeout
-        self._credentials = Credentials(access)
-        self._idle: list[pykube.HTTPClient] = []
+        self._made: pykube.HTTPClient | None = None
         self._lock = threading.Lock()
 
     @classmethod
@@ -205,11 +204,10 @@ class Api:
     def now(self) -> float:
         """Return the API server's clock, seconds since the epoch. It tells whole seconds; ours fills in the rest."""
         try:
-            with self._client() as client:
-                answer = client.session.get(f"{client.url}/version", timeout=self._timeout)
-        except requests.RequestException as error:
+            answer = self._client().session.get(f"{self.server}/version", timeout=self._timeout)
+        except urllib3.exceptions.HTTPError as error:
             raise self._away(error) from None
-        if answer.status_code >= 500 or answer.status_code == 429:
+        if answer.status >= 500 or answer.status == 429:
             raise _error(answer, "GET /version")
         try:
             told = parsedate_to_datetime(answer.headers["Date"]).timestamp()
@@ -219,7 +217,7 @@ class Api:
             ) from None
         return min(max(time.time(), told), told + 1)
 
-    def _away(self, error: "requests.RequestException") -> ApiAwayError:
+    def _away(self, error: "urllib3.exceptions.HTTPError") -> ApiAwayError:
         return ApiAwayError(
             f"the API server {self.server} can't be reached: {_reason(error)}", "see whether it runs; KUBECONFIG"
         )
@@ -240,47 +238,37 @@ class Api:
         within = {"namespace": namespace} if resource.namespaced and namespace else {}
         url = f"/{resource.plural}/{way}" if way else f"/{resource.plural}"
         try:
-            with self._client() as client:
-                answer = client.request(
-                    method,
-                    url=url,
-                    version=resource.group_version,
-                    json=json,
-                    params=params,
-                    headers=headers,
-                    timeout=self._timeout,
-                    **within,
-                )
-        except requests.RequestException as error:
+            answer = self._client().request(
+                method,
+                url=url,
+                version=resource.group_version,
+                json=json,
+                params=params,
+                headers=headers,
+                timeout=self._timeout,
+                **within,
+            )
+        except urllib3.exceptions.HTTPError as error:
             raise self._away(error) from None
-        except OSError as error:  # requests finds a certificate's file missing before it sends anything
+        except OSError as error:  # a certificate's file is missing, which is found before anything is sent
             raise InputError(f"can't log in to {self.server}: {error}", "see the kubeconfig's certificates") from None
-        if answer.ok:
-            return dict(answer.json())
+        if answer.status < 300:
+            return dict(text.loads(answer.data))
         raise _error(answer, what)
 
     def hurried(self, timeout: Patience) -> "Api":
-        """Return the same Api for calls that have so long: it borrows the same connections."""
+        """Return the same Api for calls that have so long: it uses the same connections."""
         twin = Api(self._access, timeout)
-        twin._credentials, twin._idle, twin._lock = self._credentials, self._idle, self._lock
+        twin._made = self._client()
         return twin
 
-    @contextmanager
-    def _client(self) -> "Iterator[pykube.HTTPClient]":
-        """Lend a client that nobody else uses meanwhile, with a connection that may be open already."""
+    def _client(self) -> "pykube.HTTPClient":
+        """Return pykube's client, made when it is first used."""
         with self._lock:
-            client = self._idle.pop() if self._idle else None
-        client = client or self._made()
-        try:
-            yield client
-        finally:
-            with self._lock:
-                self._idle.append(client)
-
-    def _made(self) -> "pykube.HTTPClient":
-        client = pykube.HTTPClient(_config(self._access))
-        client.session = door.session(self._access, self._credentials)
-        return client
+            if self._made is None:
+                self._made = pykube.HTTPClient(_config(self._access))
+                self._made.session = door.Door(self._access, Credentials(self._access))
+            return self._made
 
 
 ANEW = 600.0
@@ -297,20 +285,26 @@ def _shared(kubeconfig: str, when: int, timeout: Patience) -> Api:
     return Api.connect() if timeout == TIMEOUT else _shared(kubeconfig, when, TIMEOUT).hurried(timeout)
 
 
+def load() -> None:
+    """Load now what is otherwise loaded when it is first used: for a process of which others are forked."""
+    for used in (pykube.HTTPClient, urllib3.exceptions.HTTPError, door.Door):
+        used.__name__  # noqa: B018 - that loads it
+
+
 def _config(found: Access) -> "pykube.KubeConfig":
     """Return the address for pykube. Who sends is the session's matter: pykube knows fewer logins than kubectl."""
     return pykube.KubeConfig.from_url(found.server)
 
 
-def _reason(error: "requests.RequestException") -> str:
-    """Say in a few words what requests wraps three times."""
-    cause: object = error.args[0] if error.args else error
-    return str(getattr(cause, "reason", cause))[:200]
+def _reason(error: "urllib3.exceptions.HTTPError") -> str:
+    """Say in a few words what urllib3 wraps."""
+    cause: object = error.__cause__ or error.__context__ or (error.args[-1] if error.args else error)
+    return str(cause)[:200]
 
 
-def _error(answer: "requests.Response", what: str) -> AftershockError:
+def _error(answer: "urllib3.BaseHTTPResponse", what: str) -> AftershockError:
     said = _message(answer)
-    match answer.status_code:
+    match answer.status:
         case 404:
             return MissingError(f"{what}: {said}", "see `kubectl get`, and whether Aftershock's CRDs are installed")
         case 409:
@@ -323,8 +317,8 @@ def _error(answer: "requests.Response", what: str) -> AftershockError:
             return ApiAwayError(f"{what}: the API server answered {code}: {said}", "try again in a moment")
 
 
-def _message(answer: "requests.Response") -> str:
+def _message(answer: "urllib3.BaseHTTPResponse") -> str:
     try:
-        return str(answer.json().get("message") or answer.reason)
+        return str(text.loads(answer.data).get("message") or answer.reason)
     except (ValueError, AttributeError):
-        return answer.text[:200] or str(answer.reason)
+        return answer.data[:200].decode(errors="replace") or str(answer.reason)

@@ -1,5 +1,6 @@
 """Typed documents back to plain trees and YAML: what is written here, `load` reads as the same document."""
 
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -45,8 +46,17 @@ def dump_yaml(*trees: dict[str, Any]) -> str:
     """Return plain trees as YAML, a document each, that readers of YAML 1.1 and of 1.2 understand alike."""
     import yaml  # noqa: PLC0415  # who only reads journals needs no YAML
 
-    class Dumper(yaml.SafeDumper):
-        """Writes every value out, and quotes what either version of YAML would take for something else than text."""
+    written: str = yaml.dump_all(trees, Dumper=_dumper(), sort_keys=False, allow_unicode=True, width=120)
+    return written
+
+
+@cache
+def _dumper() -> Any:
+    """Return what writes every value out, and quotes what either version of YAML would take for something else than text."""
+    import yaml  # noqa: PLC0415
+
+    class Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]
+        """libyaml's, where PyYAML was built with it."""
 
         def ignore_aliases(self, data: Any) -> bool:
             return True
@@ -56,5 +66,4 @@ def dump_yaml(*trees: dict[str, Any]) -> str:
         return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=None if plain else '"')
 
     Dumper.add_representer(str, text)
-    written: str = yaml.dump_all(trees, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=120)
-    return written
+    return Dumper

@@ -4,6 +4,7 @@ It reads a line a Run (`{"namespace": …, "name": …}`) and writes the same li
 its standard input; its children are in sessions of their own, and go on.
 """
 
+import gc
 import json
 import os
 import select
@@ -12,6 +13,7 @@ import sys
 from collections.abc import Mapping
 from contextlib import suppress
 
+from aftershock.adapters import kubernetes
 from aftershock.adapters.kubernetes import Api
 from aftershock.errors import AftershockError
 from aftershock.faults import db_connection_exhaustion, registry  # noqa: F401 - imported for those who are forked
@@ -28,6 +30,9 @@ def say(line: str) -> None:
 
 def main() -> None:
     """Fork for each line, until there are no more."""
+    kubernetes.load()
+    gc.collect()
+    gc.freeze()  # what is here stays, and is not touched, and so not copied, by the collector of a child
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is the operator's to hear
     bell, clapper = os.pipe()
     os.set_blocking(clapper, False)
