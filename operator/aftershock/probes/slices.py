@@ -19,7 +19,7 @@ UNSENT = "unsent"
 class Open:
     """A slice that is being filled. Times are nanoseconds since the run's origin."""
 
-    __slots__ = ("bad", "good_due", "good_seen", "n", "pending", "planned", "unsent")
+    __slots__ = ("bad", "good_due", "good_seen", "n", "pending", "planned", "took", "unsent")
 
     def __init__(self, n: int) -> None:
         self.n = n
@@ -28,14 +28,19 @@ class Open:
         self.unsent = 0
         self.good_due: list[int] = []
         self.good_seen: list[int] = []
+        self.took: list[int] = []
         self.bad: list[tuple[int, int, str]] = []
 
-    def settle(self, due: int, seen: int, kind: str | None) -> None:
-        """Count one request that was due at `due` and came out at `seen`: good when `kind` is None."""
+    def settle(self, due: int, seen: int, kind: str | None, took: int | None = None) -> None:
+        """Count one request that was due at `due` and came out at `seen`: good when `kind` is None.
+
+        `took`: its latency, where that is not the time from one to the other.
+        """
         self.pending -= 1
         if kind is None:
             self.good_due.append(due)
             self.good_seen.append(seen)
+            self.took.append(seen - due if took is None else took)
         elif kind == UNSENT:
             self.unsent += 1
         else:
@@ -97,8 +102,7 @@ class Fold:
 
 
 def _latencies(slice_: Open) -> dict[int, int]:
-    pairs = zip(slice_.good_due, slice_.good_seen, strict=True)
-    return dict(Counter([bucket((seen - due) / SECOND) for due, seen in pairs]))
+    return dict(Counter([bucket(took / SECOND) for took in slice_.took]))
 
 
 def _edges(slice_: Open) -> tuple[float | None, float | None, float | None, float | None]:
