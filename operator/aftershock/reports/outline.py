@@ -71,6 +71,10 @@ def _blast_radius(plan: Plan, stack: Stack) -> Iterator[str]:
         what = f"{step.fault} ({given})" if given else step.fault
         lease = f"lease {duration(lease_seconds(step))}, then it ends without us"
         yield f"  {step.target} ({_kind(step.target, stack)}): {what}; {lease}"
+    for link in stack.spec.links:
+        if link.service is not None:
+            where = f"port {link.service.port} of the Service {link.service.name}"
+            yield f"  {where}: a Toxiproxy is put in front of it for the run ({link.name}); what is connected stays connected"
     yield ""
 
 

@@ -17,6 +17,7 @@ from aftershock.core.history import (
     Counted,
     Entered,
     Errored,
+    Fronting,
     Healed,
     Healing,
     History,
@@ -181,6 +182,14 @@ def _marks(history: History) -> Iterator[Mark]:
             yield Mark(event.at, "abort", f"{event.reason}: {event.message}")
         elif isinstance(event, Errored):
             yield Mark(event.at, "error", " ".join(filter(None, (event.problem, event.advice))))
+        elif isinstance(event, Fronting):
+            links = ", ".join(event.links)
+            yield Mark(
+                event.at,
+                "note",
+                f"Toxiproxy is put in front of the Service {event.service} for the link {links}, at the most until its lease"
+                f" {event.lease} is over",
+            )
         elif isinstance(event, Noted):
             yield Mark(event.at, "note", event.text)
         elif isinstance(event, Cleaned) and (event.left or event.unasked):

@@ -73,7 +73,7 @@ class Executor:
             await self._clean_up()
 
     async def _undisturbed(self) -> None:
-        await leftovers.clear_the_way(self.inputs, self._record, self.clock)
+        self.inputs = await leftovers.clear_the_way(self.inputs, self.recorder.record, self.clock, self.stop)
         await self._start_watching()
         self._move(Move.STARTED)
         if not await self._baseline() or self.stop.is_set():

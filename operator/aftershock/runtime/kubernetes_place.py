@@ -1,4 +1,5 @@
-"""The Kubernetes API as a place: workloads held down, tainted nodes and policies that bear our lease, by the API's own clock.
+"""The Kubernetes API as a place: workloads held down, tainted nodes, policies, and Services behind a Toxiproxy that bear our
+lease, by the API's own clock.
 
 What lies in a namespace is read once for all of its stacks that are looked at in the same moment.
 """
@@ -14,7 +15,7 @@ from aftershock.adapters.kubernetes import Api, Resource
 from aftershock.adapters.threads import within
 from aftershock.core.lease import Lease, parse
 from aftershock.errors import AftershockError, TargetError
-from aftershock.faults import cordon, workload_hold_down
+from aftershock.faults import cordon, fronts, workload_hold_down
 from aftershock.faults.cluster import HELD, STACK, Ground, Tree, ground_of, uid_of
 from aftershock.model.stack import Stack
 from aftershock.runtime.place import HEAL, LOOK, Looked, Trace, undo_all
@@ -28,7 +29,7 @@ FRESH = 0.3
 
 def in_cluster(stack: Stack) -> bool:
     """Tell whether anything that the stack names could be held through the Kubernetes API."""
-    return _has_pods(stack) or _has_nodes(stack)
+    return _has_pods(stack) or _has_nodes(stack) or has_services(stack)
 
 
 def _has_pods(stack: Stack) -> bool:
@@ -37,6 +38,11 @@ def _has_pods(stack: Stack) -> bool:
 
 def _has_nodes(stack: Stack) -> bool:
     return bool(stack.spec.nodes) or any(region.nodes for region in stack.spec.regions)
+
+
+def has_services(stack: Stack) -> bool:
+    """Tell whether a Toxiproxy could be put in front of Services of the stack."""
+    return any(link.service for link in stack.spec.links)
 
 
 class KubernetesPlace:
@@ -66,7 +72,7 @@ class KubernetesPlace:
 
     def _look(self) -> Looked:
         ground = ground_of(self._stack, hurried=True)
-        snapshot = _read(ground, nodes=_has_nodes(self._stack))
+        snapshot = read(ground, self._stack)
         looked = Looked(snapshot.now, [])
         for resource, tree in snapshot.held:
             if _whose(tree) in {"", ground.whose}:
@@ -96,12 +102,14 @@ def _undo(ground: Ground, resource: Resource, tree: Tree, lease: Lease) -> None:
         cordon.untaint(ground.api, name, lease.name)
     elif resource == k8s.NETWORK_POLICIES:
         ground.api.delete(resource, name, ground.namespace, uid=uid_of(tree))
+    elif resource in {k8s.SERVICES, k8s.PODS}:
+        fronts.take_away(ground.api, ground.namespace, fronts.service_of(tree), lease)
     else:
         workload_hold_down.restore(ground.api, resource, ground.namespace, name, lease.name)
 
 
 @dataclass(frozen=True)
-class _Snapshot:
+class Snapshot:
     """What bore our label, or why that can't be told; and when: on the API server's clock, and on our monotonic one."""
 
     now: float
@@ -110,19 +118,31 @@ class _Snapshot:
     failure: AftershockError | None = None
 
 
-_snapshots: dict[tuple[Api, str, bool], _Snapshot] = {}
+@dataclass(frozen=True)
+class _Kinds:
+    """What may bear our label besides what any namespace may have."""
+
+    nodes: bool
+    services: bool
+
+
+_snapshots: dict[tuple[Api, str, _Kinds], Snapshot] = {}
 _reading = Lock()
 
 
-def _read(ground: Ground, *, nodes: bool) -> _Snapshot:
-    """Read it, unless somebody just has. An API server that hangs is waited for by one thread, and soon given up by all."""
-    key = (ground.api, ground.namespace, nodes)
+def read(ground: Ground, stack: Stack) -> Snapshot:
+    """Read it, unless somebody just has. An API server that hangs is waited for by one thread, and soon given up by all.
+
+    Raises why it could not be read.
+    """
+    kinds = _Kinds(_has_nodes(stack), has_services(stack))
+    key = (ground.api, ground.namespace, kinds)
     if not _reading.acquire(timeout=QUEUE):
         raise TargetError("the Kubernetes API lets everybody wait", "see whether it answers: kubectl get --raw /readyz")
     try:
         known = _snapshots.get(key)
         if known is None or time.monotonic() - known.at > FRESH:
-            known = _snapshots[key] = _taken(ground, nodes=nodes)
+            known = _snapshots[key] = _taken(ground, kinds)
     finally:
         _reading.release()
     if known.failure is not None:
@@ -130,22 +150,23 @@ def _read(ground: Ground, *, nodes: bool) -> _Snapshot:
     return known
 
 
-def _taken(ground: Ground, *, nodes: bool) -> _Snapshot:
+def _taken(ground: Ground, kinds: _Kinds) -> Snapshot:
     try:
         now = ground.api.now()
-        return _Snapshot(now, time.monotonic(), list(_held(ground, nodes=nodes)))
+        return Snapshot(now, time.monotonic(), list(_held(ground, kinds)))
     except AftershockError as error:
-        return _Snapshot(0.0, time.monotonic(), [], error)
+        return Snapshot(0.0, time.monotonic(), [], error)
 
 
 def _forget() -> None:
     _snapshots.clear()
 
 
-def _held(ground: Ground, *, nodes: bool) -> Iterator[tuple[Resource, Tree]]:
-    for resource in (*workload_hold_down.scalable(), k8s.NETWORK_POLICIES):
+def _held(ground: Ground, kinds: _Kinds) -> Iterator[tuple[Resource, Tree]]:
+    fronted = (k8s.SERVICES, k8s.PODS) if kinds.services else ()
+    for resource in (*workload_hold_down.scalable(), k8s.NETWORK_POLICIES, *fronted):
         for tree in ground.api.list(resource, ground.namespace, labels=HELD):
             yield resource, tree
-    if nodes:
+    if kinds.nodes:
         for tree in ground.api.list(k8s.NODES, labels=HELD):
             yield k8s.NODES, tree

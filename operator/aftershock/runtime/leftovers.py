@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aftershock.core.history import Any_, Noted
+from aftershock.core.history import Noted
 from aftershock.core.lease import GRACE, Lease
 from aftershock.errors import AftershockError, HeldError, TargetError
 from aftershock.faults import created
 from aftershock.faults.fault import Site
 from aftershock.faults.link import clock as toxiproxy_clock
 from aftershock.model.stack import Stack
-from aftershock.runtime import reaper
+from aftershock.runtime import fronting, reaper
 from aftershock.runtime.clock import RunClock
 from aftershock.runtime.kubernetes_place import KubernetesPlace
 
@@ -50,8 +50,12 @@ class Left:
         return not self.left and all(line.startswith(KubernetesPlace.name) for line in self.unasked)
 
 
-async def clear_the_way(inputs: "Inputs", record: Callable[[Any_], None], clock: RunClock) -> None:
+async def clear_the_way(
+    inputs: "Inputs", record: Callable[..., None], clock: RunClock, stop: asyncio.Event
+) -> "Inputs":
     """Heal what is past its expiry, refuse what another run holds, create the links that exist only for this run.
+
+    Return the inputs with those links as they are now.
 
     Every place that the stack names has to answer: what can't be asked now could not be found clean afterwards either.
     """
@@ -76,11 +80,11 @@ async def clear_the_way(inputs: "Inputs", record: Callable[[Any_], None], clock:
             "wait for its lease to end, or `aftershock halt` ends every run and fault",
         )
     await _create_links(inputs)
+    return await fronting.stand(inputs, record, clock, stop, CLEANUP)
 
 
 async def _create_links(inputs: "Inputs") -> None:
-    made = [link for link in inputs.stack.spec.links if link.proxy is None]
-    for link in made[:1]:
+    for link in created.wanted(inputs.stack)[:1]:
         now = await toxiproxy_clock(Site(inputs.stack, link.name, inputs.folder))
         expires = math.ceil(now + inputs.plan.longest + CLEANUP + GRACE)
         await created.create(inputs.stack, inputs.token, expires)
@@ -98,8 +102,9 @@ async def heal_one(inputs: "Inputs", lease: Lease) -> None:
 
 async def clean(inputs: "Inputs", patience: float = PATIENCE) -> Left:
     """Remove what was created for the run, ask every place what is left, heal that, and ask again for so many seconds."""
-    with suppress(AftershockError):  # the places below are asked about it too
-        await created.remove(inputs.stack, inputs.token)
+    for remove in (fronting.remove(inputs), created.remove(inputs.stack, inputs.token)):
+        with suppress(AftershockError):  # the places below are asked about it too
+            await remove
     begun = time.monotonic()
     while True:
         left = await ask(inputs.stack, inputs.folder, inputs.token)

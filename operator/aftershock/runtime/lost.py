@@ -6,16 +6,21 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from aftershock.adapters import store
+from aftershock.adapters.threads import within
 from aftershock.core.history import Aborting, Any_, Cleaned, Ended, Entered, Healed, History, Intended
 from aftershock.core.judge import judge_all
 from aftershock.errors import AftershockError
-from aftershock.faults import created
+from aftershock.faults import created, fronts
+from aftershock.faults.cluster import ground_of
 from aftershock.model.era import Era
 from aftershock.model.run import Run, RunStatus
 from aftershock.model.stack import Stack
 from aftershock.runtime import conclude, folders, leftovers
 from aftershock.runtime.folders import RunFolder
 from aftershock.runtime.loading import eras_for
+
+FRONTS = 20.0
+"""Seconds that taking Toxiproxies away from Services may take."""
 
 _finished: set[Path] = set()
 """Runs that were seen finished: that is final, and the reaper asks four times a second."""
@@ -75,6 +80,8 @@ async def remove_links(history: History, stack: Stack) -> None:
     """
     if all(event.expires <= time.time() + event.skew for event in history.all(Intended)):
         await created.remove(stack, history.begun.token)
+        if fronts.services(stack):
+            await within(FRONTS, fronts.remove, stack, ground_of(stack), history.begun.token)
 
 
 def _eras(history: History) -> list[Era]:

@@ -15,6 +15,7 @@ from aftershock.core.lease import Lease
 from aftershock.errors import AftershockError, InputError, WedgedError
 from aftershock.model.load import load
 from aftershock.model.stack import Stack
+from aftershock.runtime.front_place import FrontPlace
 from aftershock.runtime.kubernetes_place import KubernetesPlace
 from aftershock.runtime.place import Looked, Place
 from aftershock.runtime.places import DatabasePlace, places
@@ -238,7 +239,7 @@ class _Watcher:
             self._tell.say(f"{stack}: {line}")
         for line in [*done.left, *done.unreachable]:
             self._tell.amiss(f"{stack}: {'StuckOnCleanup: ' if line in done.stuck else ''}{line}")
-        if isinstance(place, DatabasePlace | KubernetesPlace):
+        if isinstance(place, DatabasePlace | KubernetesPlace) or (isinstance(place, FrontPlace) and place.asked):
             await asyncio.sleep(max(0.0, COSTLY_EVERY - self._every))
 
     async def _hook(self, hook: Callable[[Stack, Path], Awaitable[object]], stack: Stack, file: Path) -> None:
