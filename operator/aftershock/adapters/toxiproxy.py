@@ -9,7 +9,7 @@ callers use adapters/threads.py.
 
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from http.client import HTTPConnection, HTTPException, IncompleteRead
@@ -191,20 +191,23 @@ class Server:
 
     def _converse(self, method: str, path: str, body: bytes | None, end: float) -> Answer:
         """Use an idle connection; if the server has closed that meanwhile, a fresh one."""
-        connection = self._borrow()
+        closings, connection, answer = self._closings, self._borrow(), None
         if connection is not None:
-            try:
-                return self._exchange(connection, method, path, body, end)
-            except (ConnectionError, HTTPException):
-                pass  # keep-alive ended while idle. Every call here may be said twice: a second add is a 409
-        return self._exchange(HTTPConnection(self.host, self.port), method, path, body, end)
+            # Keep-alive ended while idle. Every call here may be said twice: a second add is a 409
+            with suppress(ConnectionError, HTTPException):
+                answer = self._exchange(connection, method, path, body, end)
+        if connection is None or answer is None:
+            connection = HTTPConnection(self.host, self.port)
+            answer = self._exchange(connection, method, path, body, end)
+        self._give_back(connection, closings)
+        return answer
 
     def _borrow(self) -> HTTPConnection | None:
         with self._lock:
             return self._idle.pop() if self._idle else None
 
     def _exchange(self, connection: HTTPConnection, method: str, path: str, body: bytes | None, end: float) -> Answer:
-        closings = self._closings
+        """Do the call on this connection, which is closed if that fails."""
         try:
             _limit(connection, end)
             connection.request(method, path, body, {"Content-Type": "application/json"} if body else {})
@@ -216,12 +219,10 @@ class Server:
             if response.length:
                 raise IncompleteRead(bytes(content), response.length)
             response.close()
-            answer = Answer(response.status, bytes(content), response.headers["Date"] or "")
+            return Answer(response.status, bytes(content), response.headers["Date"] or "")
         except BaseException:
             connection.close()
             raise
-        self._give_back(connection, closings)
-        return answer
 
     def _give_back(self, connection: HTTPConnection, closings: int) -> None:
         """Keep the connection for the next call, unless `close` came meanwhile: its caller had stopped waiting for us."""

@@ -72,12 +72,12 @@ def create(data: Path, password: str, statements: str = "", environment: Mapping
     account = unprivileged()
     marks = dict(environment or {})
     with _scratch(data.parent, account) as scratch:
-        # --no-clean: an initdb that is ended would remove the only file that tells of its server's shared memory.
         secret = scratch / "password"
         secret.touch(mode=0o600)
         secret.write_text(password + "\n", encoding="utf-8")
         give(secret, account)
         made = scratch / "data"
+        # --no-clean: an initdb that is ended would remove the only file that tells of its server's shared memory.
         _run(
             [programs() / "initdb", "-D", made, "--no-sync", "--no-clean", "--encoding=UTF8", "--locale=C",
              "--auth=scram-sha-256", f"--username={SUPERUSER}", f"--pwfile={secret}"],
@@ -118,17 +118,18 @@ def start(data: Path, port: int, log: Path, settings: Mapping[str, str] | None =
 def release(data: Path) -> None:
     """Give back the shared memory of a cluster whose server was killed. The server must be gone, or nothing happens.
 
-    A server that was killed right after it made its segment has not told of it in postmaster.pid yet. The segment's key is
-    the inode of the cluster's folder in the first 32 bits (InternalIpcMemoryCreate's caller in PostgreSQL's sysv_shmem.c).
+    A server that was killed right after it made its segment has not told of it in postmaster.pid yet. Such a segment is known
+    by its owner and by its key, the inode of the cluster's folder in 32 bits (PGSharedMemoryCreate in sysv_shmem.c).
     """
     try:
-        expected = data.stat().st_ino & 0xFFFFFFFF
-        segments = [line.split() for line in _SEGMENTS.read_text(encoding="ascii").splitlines()[1:]]
+        folder = data.stat()
+        segments = [list(map(int, line.split())) for line in _SEGMENTS.read_text(encoding="ascii").splitlines()[1:]]
     except OSError:
         return
     told = _told(data)
-    for key, number, attached in ((int(each[0]), int(each[1]), int(each[6])) for each in segments):
-        if attached == 0 and ((key, number) == told or key & 0xFFFFFFFF == expected):
+    for key, number, _, _, _, _, attached, owner, *_ in segments:
+        untold = owner == folder.st_uid and (key ^ folder.st_ino) & 0xFFFFFFFF == 0
+        if attached == 0 and ((key, number) == told or untold):
             ctypes.CDLL(None).shmctl(number, _IPC_RMID, None)
 
 
