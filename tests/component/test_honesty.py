@@ -460,6 +460,15 @@ def test_a_spike_is_proved_by_what_was_sent(ground: Ground) -> None:
     )
 
 
+def test_a_spike_that_overwhelms_the_service_is_proved_all_the_same(ground: Ground) -> None:
+    """The load hangs for longer than its record may be late; what was sent is known without an answer."""
+    ground.service.answer = lambda asked: HANG if asked.target == "/load" else response()
+    stack = ground.stack(indicators=[ground.indicator(), ground.indicator("loaded", "/load", "2s", timeout="6s")])
+    with ground.run(spiked(ground, "5s"), stack) as run:
+        done = run.wait()
+    assert done.condition("FaultLanded").status == "True", done.condition("FaultLanded").message
+
+
 def everything_sent(done: Done) -> bool:
     """A machine that is busy with other things can keep a request from being sent in time: then nothing may pass."""
     return not any(one.unsent for one in done.history.all(Slice) if one.counted == "load")

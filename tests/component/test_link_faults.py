@@ -1,15 +1,17 @@
 """Every fault of a link, on a real Toxiproxy, over HTTP and PostgreSQL: it lands, is proved, heals, and leaves nothing."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import msgspec
 import pytest
 
+from aftershock.adapters.canary import Line
 from aftershock.adapters.toxiproxy import Server, Toxic
 from aftershock.core.lease import Lease
 from aftershock.errors import InputError, TargetError
-from aftershock.faults import created
+from aftershock.faults import created, toxic
 from aftershock.faults.fault import Evidence, Hold, Site
 from aftershock.faults.registry import FAULTS
 from aftershock.model.stack import Link
@@ -21,10 +23,12 @@ EACH = [
     ("latency", {"latency": "200ms", "jitter": "50ms", "direction": "downstream"}),
     ("latency", {"latency": "120ms", "direction": "upstream"}),
     ("latency", {"latency": "200ms", "toxicity": "50%"}),
+    ("latency", {"latency": "3s", "direction": "upstream"}),  # longer than a canary waits
     ("bandwidth", {"rate": 10}),
     ("bandwidth", {"rate": 10, "direction": "upstream"}),
     ("bandwidth", {"rate": 10, "direction": "downstream"}),
     ("slow-close", {"delay": "300ms"}),
+    ("slow-close", {"delay": "3s", "direction": "downstream"}),
     ("slow-close", {"delay": "300ms", "direction": "upstream"}),
     ("slow-close", {"delay": "300ms", "direction": "downstream"}),
     ("timeout", {}),
@@ -35,6 +39,7 @@ EACH = [
     ("reset-peer", {"direction": "downstream", "toxicity": "60%"}),
     ("slicer", {"averageSize": 20, "delay": "10ms"}),
     ("slicer", {"averageSize": 20, "delay": "10ms", "direction": "upstream"}),
+    ("slicer", {"averageSize": 20, "delay": "1s", "direction": "downstream"}),
     ("slicer", {"averageSize": 20, "sizeVariation": 5, "delay": "10ms", "direction": "downstream"}),
     ("limit-data", {"bytes": 0}),
     ("limit-data", {"bytes": 700}),
@@ -81,6 +86,37 @@ def test_fault_lands_is_proved_and_leaves_nothing(
     seen = asyncio.run(life(hold_of(link, name, tree)))
     assert [seen[when].holds for when in ("before", "during", "after")] == [False, True, False], seen
     assert toxiproxy.proxies() == before
+
+
+def test_an_unlucky_round_of_canaries_is_not_the_end_of_a_fault(link: Site) -> None:
+    """With a toxicity of half, one round in a thousand meets nothing: a fault that is held for ten minutes has one."""
+
+    async def run() -> tuple[Evidence, Evidence]:
+        hold = hold_of(link, "latency", {"latency": "100ms", "toxicity": "50%"})
+        assert isinstance(hold, toxic.ToxicHold)
+        sent = 0
+
+        async def unlucky(_line: Line, _wanted: object, _ways: int) -> toxic.Sight:
+            nonlocal sent
+            sent += 1
+            return toxic.Sight(sent == lucky, "met nothing" if sent != lucky else "met it")
+
+        try:
+            await hold.prepare()
+            await hold.inject()
+            hold.kind = replace(hold.kind, shows=unlucky)
+            lucky = 15
+            second = await hold.observe()
+            sent, lucky = 0, 21
+            return second, await hold.observe()
+        finally:
+            await hold.heal()
+            await hold.close()
+
+    second, never = asyncio.run(run())
+    assert (second.holds, never.holds) == (True, False)
+    assert "1 of 20 new connections met it; one of them met it" in second.saw
+    assert "0 of 20 new connections met it" in never.saw
 
 
 ONE_WAY = [each for each in EACH if each[0] in {"latency", "bandwidth", "slow-close", "slicer"} and len(each[1]) == 1]

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 import pytest
 
 import journals
@@ -136,6 +137,17 @@ def test_an_objective_that_the_stack_does_not_measure_is_unknown() -> None:
     assert not [one for one in judgement.claims if one.kind == "steady" and "audio" in one.name]
 
 
+def test_where_nothing_was_to_be_held_against_the_record_nothing_passes() -> None:
+    """No objective, no expectation: what is left are claims that any undisturbed machine makes true."""
+    asked = {**journals.demo_drill().document, "spec": {**journals.demo_drill().document["spec"], "expect": []}}
+    history = journals.run(replace(journals.demo_drill(), document=asked))
+    known = eras(history.begun)["10k"]
+    empty = msgspec.structs.replace(known, spec=msgspec.structs.replace(known.spec, objectives=[]))
+    judgement = judge(history, empty)
+    assert not [one for one in judgement.claims if one.kind in {"budget", "latency", "expect"}]
+    assert judgement.verdict is Verdict.INCONCLUSIVE
+
+
 def test_eras_of_the_same_run_differ_in_nothing_but_the_era() -> None:
     history = journals.demo()
     lone = by(history, "100k")
@@ -171,6 +183,36 @@ def test_evidence_has_to_be_there_all_along() -> None:
     assert landed(there) == ("False", "AlreadyPresent")
     assert landed(journals.not_landed()) == ("False", "NeverLanded")
     assert landed(journals.stopped_landing()) == ("False", "StoppedLanding")
+
+
+def looks(length: float, *, pause: float = 0.0) -> History:
+    """The demo, watched by an observer whose every look takes `length` and comes `pause` after the one before."""
+    demo = journals.demo()
+    start, (healing,) = journals.plan_of(journals.demo_drill()).begun[0], demo.all(Healing)
+    pattern = next(one for one in demo.all(Observed) if seen(one, "during"))
+    asked = [start + 0.1 + n * (length + pause) for n in range(100)]
+    during = [
+        msgspec.structs.replace(pattern, asked=one, at=one + length) for one in asked if one + length < healing.at
+    ]
+    kept = [one for one in demo.events if not seen(one, "during")]
+    where = kept.index(healing)
+    return History([*kept[:where], *during, *kept[where:]])
+
+
+def test_who_waits_for_a_slow_link_watches_all_the_while() -> None:
+    """A canary through 2.5 s of latency takes as long; the look that healing cuts off is not on record."""
+    assert landed(looks(2.5)) == ("True", "Landed")
+    assert landed(looks(2.5, pause=2.5)) == ("True", "Landed")
+    assert landed(looks(2.5, pause=3.5)) == ("False", "EvidenceGap")
+    assert landed(looks(3.5)) == ("False", "EvidenceGap")
+
+
+def test_a_stack_is_not_failed_for_a_fault_that_did_not_stay() -> None:
+    """The budget is spent, whoever spent it: not, for all that is known, the fault."""
+    judgement = by(journals.run(replace(journals.demo_drill(), holds=lambda since: since < 15)), "1m")
+    assert claim(judgement, "budget").truth is F
+    assert judgement.verdict is Verdict.INCONCLUSIVE
+    assert "did not land" in judgement.because
 
 
 def test_a_fault_may_take_a_moment_to_show() -> None:

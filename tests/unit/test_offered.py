@@ -1,18 +1,17 @@
 """The load's own count: a spike is there when it was really sent, within the latest second of the record."""
 
-from aftershock.core.history import Slice
 from aftershock.core.offered import STALE, Offered
 
 
-def offered(*slices: tuple[int, int, int]) -> Offered:
+def offered(*slices: tuple[int, int]) -> Offered:
     kept = Offered()
-    for n, planned, unsent in slices:
-        kept.add(Slice(at=0.0, indicator="join", counted="load", n=n, planned=planned, unsent=unsent))
+    for n, sent in slices:
+        kept.add(n, sent)
     return kept
 
 
 def test_the_base_rate_is_no_spike_though_its_slices_lie_apart() -> None:
-    kept = offered(*((n, 1, 0) for n in range(0, 40, 2)))  # 5/s: a request each other slice
+    kept = offered(*((n, 1) for n in range(0, 40, 2)))  # 5/s: a request each other slice
     assert kept.multiplied(5.0, 2.0, 4.0) == (
         False,
         "5 requests were sent in the second before 3.9 s, 5/s being the base rate",
@@ -20,17 +19,17 @@ def test_the_base_rate_is_no_spike_though_its_slices_lie_apart() -> None:
 
 
 def test_ten_times_the_rate_is_seen() -> None:
-    holds, saw = offered(*((n, 5, 0) for n in range(20))).multiplied(5.0, 10.0, 2.1)
+    holds, saw = offered(*((n, 5) for n in range(20))).multiplied(5.0, 10.0, 2.1)
     assert holds
     assert saw.startswith("50 requests")
 
 
 def test_what_could_not_be_sent_does_not_count() -> None:
-    assert not offered(*((n, 5, 1) for n in range(20))).multiplied(5.0, 10.0, 2.1)[0]
+    assert not offered(*((n, 4) for n in range(20))).multiplied(5.0, 10.0, 2.1)[0]
 
 
 def test_an_old_record_proves_nothing() -> None:
-    kept = offered(*((n, 5, 0) for n in range(20)))
+    kept = offered(*((n, 5) for n in range(20)))
     assert kept.multiplied(5.0, 10.0, 2.0 + STALE - 0.1)[0]
     assert not kept.multiplied(5.0, 10.0, 2.0 + STALE + 0.1)[0]
     assert not Offered().multiplied(5.0, 10.0, 0.0)[0]

@@ -1,7 +1,7 @@
 """The beat of one indicator, on a clock of the test's own: what is sent when, and what time counts."""
 
 from aftershock.core.histogram import bucket
-from aftershock.core.history import Slice
+from aftershock.core.history import Counted, Slice
 from aftershock.probes.pulse import Pulse, Request
 from aftershock.probes.schedule import NEVER, Steady, Steps
 from aftershock.probes.slices import Fold
@@ -12,12 +12,14 @@ MS = 1_000_000
 class Desk:
     """A probe that never answers by itself, and the clock."""
 
-    def __init__(self, every: int = 100, timeout: int = 2000, tolerance: int = 100) -> None:
+    def __init__(
+        self, every: int = 100, timeout: int = 2000, tolerance: int = 100, counted: Counted = "probes"
+    ) -> None:
         self.now = 0
         self.sent: list[Request] = []
         self.abandoned: list[Request] = []
         self.pulse = Pulse(
-            Fold("join", "probes"),
+            Fold("join", counted),
             Steady(every * MS),
             lambda: self.now,
             timeout=timeout * MS,
@@ -135,3 +137,19 @@ def test_a_timeout_failed_at_its_deadline_however_late_that_was_noticed() -> Non
     slices = {slice_.n: slice_ for slice_ in desk.slices()}
     assert slices[0].bad == {"timeout": 1}
     assert slices[0].bad_from == 0.55
+
+
+def test_what_was_sent_of_the_load_is_told_before_anything_is_answered() -> None:
+    """A spike proves itself while what it hit hangs: the slices, which wait for answers, are not out yet."""
+    desk = Desk(every=10, timeout=5000, tolerance=30, counted="load")
+    told: list[tuple[int, int]] = []
+    for now in range(0, 501, 10):
+        desk.at(now if now < 300 else now + 400)  # stalled for 400 ms: part of it is never sent
+        told += desk.pulse.sent(desk.now)
+    assert desk.slices() == []
+    assert told[:3] == [(0, 10), (1, 10), (2, 9)]
+    assert [n for n, _ in told] == list(range(9))
+    assert sum(sent for _, sent in told) == len([one for one in desk.sent if one.due < 900 * MS]) < 90
+    desk.at(7000)
+    slices = {one.n: one.planned - one.unsent for one in desk.slices()}
+    assert [slices[n] for n, _ in told] == [sent for _, sent in told]

@@ -64,6 +64,10 @@ class Talk:
     sent: int = 0
     received: int = 0
 
+    def lasted(self, seconds: float) -> bool:
+        """Tell whether it took so long. What the canary had no more patience for has outlasted whatever it waits for."""
+        return self.end == "silent" or self.took >= seconds
+
     def __str__(self) -> str:
         return {
             "answered": f"was answered after {self.took * 1000:.0f} ms ({counted(self.received, 'byte')})",

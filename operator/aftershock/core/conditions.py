@@ -1,7 +1,6 @@
 """The four conditions of a run, each with a reason in CamelCase and a sentence that can be argued with."""
 
 from collections.abc import Sequence
-from itertools import pairwise
 
 from aftershock.core.case import Case
 from aftershock.core.history import Cleaned, Observed
@@ -13,7 +12,10 @@ LANDING = 5.0
 """Seconds within which a fault has to be seen after its injection was begun."""
 
 SILENCE = 3.0
-"""Seconds that may pass between two observations: three times the pace at which an executor asks."""
+"""Seconds that may pass between two observations, from the answer of one to the question of the next: three times the pace
+at which an executor asks. An observation itself may take as long: a canary that meets a latency of 2 s waits for 2 s, and
+watches all the while. One that takes longer says too little of when it saw what it saw.
+"""
 
 
 def fault_landed(case: Case) -> Condition:
@@ -67,12 +69,8 @@ def _stayed(hold: Hold, started: float, during: Sequence[Observed]) -> Condition
     if seen[0].at - started > LANDING:
         late = duration(seen[0].at - started)
         return _landed("False", "EvidenceGap", f"{hold.label} was first seen {late} after its injection was begun.")
-    end = [hold.healing] if hold.healing is not None else []
-    silence = max((b - a for a, b in pairwise([*(one.asked for one in seen), *end])), default=0.0)
-    if silence > SILENCE:
-        return _landed(
-            "False", "EvidenceGap", f"Nobody looked for {hold.label} for {duration(silence)} while it was held."
-        )
+    if gap := _gap(hold, seen):
+        return _landed("False", "EvidenceGap", gap)
     if hold.healing is None:
         return _landed(
             "Unknown", "CutOff", f"{hold.label} was seen until the record breaks off; its healing is not on it."
@@ -80,6 +78,18 @@ def _stayed(hold: Hold, started: float, during: Sequence[Observed]) -> Condition
     looked = counted(len(seen), "observation")
     return _landed("True", "Landed", f"{hold.label} was seen {duration(seen[0].at - started)} after its injection was begun, "
                    f"and by each of {looked} until it was healed.")  # fmt: skip
+
+
+def _gap(hold: Hold, seen: Sequence[Observed]) -> str | None:
+    """Say where the evidence is too thin: between two looks, before the healing, or within a look."""
+    asked = [*(one.asked for one in seen[1:]), *([hold.healing] if hold.healing is not None else [])]
+    silence = max((question - one.at for one, question in zip(seen, asked, strict=False)), default=0.0)
+    if silence > SILENCE:
+        return f"Nobody looked for {hold.label} for {duration(silence)} while it was held."
+    slowest = max(one.at - one.asked for one in seen)
+    if slowest > SILENCE:
+        return f"A look for {hold.label} took {duration(slowest)}: what it saw may have been there for a part of that."
+    return None
 
 
 def objectives_held(claims: Sequence[Claim]) -> Condition:

@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from aftershock.adapters.canary import DEADLINE, Line, talk
+from aftershock.adapters.canary import Line, talk
 from aftershock.faults.link import ToxicParameters
 from aftershock.faults.toxic import Kind, Sight, speechless, toxic_fault
 from aftershock.model.rules.making import Cel
@@ -36,11 +36,16 @@ async def shows(line: Line, wanted: Bandwidth, ways: int) -> Sight:
     """Exchange bytes and compare the time with the one that the rate allows."""
     size = load(line, wanted)
     seen = await talk(line, size)
-    needed = min(ways * size / (wanted.rate * 1000), DEADLINE / TELLING)
-    slow = seen.end in {"answered", "silent"} and seen.took >= TELLING * needed
+    needed = ways * size / (wanted.rate * 1000)
+    slow = seen.end in {"answered", "silent"} and seen.lasted(TELLING * needed)
     return Sight(
         slow, f"{seen} for {seen.sent} bytes sent; {wanted.rate} kB/s allow no less than {needed * 1000:.0f} ms"
     )
+
+
+def effect(line: Line, wanted: Bandwidth) -> float:
+    """Return the seconds that the canary's bytes take in one direction, at the least."""
+    return TELLING * load(line, wanted) / (wanted.rate * 1000)
 
 
 def doubt(line: Line, wanted: Bandwidth) -> str | None:
@@ -54,5 +59,5 @@ BANDWIDTH = toxic_fault(
     "bandwidth",
     "The link carries only so many bytes a second.",
     Bandwidth,
-    Kind("bandwidth", lambda wanted: {"rate": wanted.rate}, shows, doubt, lambda _wanted: 0.0),
+    Kind("bandwidth", lambda wanted: {"rate": wanted.rate}, shows, doubt, effect),
 )

@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from aftershock.adapters.canary import DEADLINE, Line, talk
+from aftershock.adapters.canary import Line, talk
 from aftershock.faults.link import ToxicParameters, milliseconds
 from aftershock.faults.toxic import Kind, Sight, speechless, toxic_fault
 from aftershock.model.rules import cel
@@ -36,7 +36,7 @@ def added(wanted: Latency, ways: int) -> float:
 async def shows(line: Line, wanted: Latency, ways: int) -> Sight:
     """Time one round trip; one that outlasts the canary's patience took long enough for any latency."""
     seen = await talk(line)
-    slow = seen.end in {"answered", "silent"} and seen.took >= min(added(wanted, ways), DEADLINE)
+    slow = seen.end in {"answered", "silent"} and seen.lasted(added(wanted, ways))
     return Sight(slow, f"{seen}; a round trip used to take {line.usual * 1000:.0f} ms")
 
 
@@ -56,6 +56,6 @@ LATENCY = toxic_fault(
         lambda wanted: {"latency": milliseconds(wanted.latency), "jitter": milliseconds(wanted.jitter)},
         shows,
         doubt,
-        lambda wanted: added(wanted, 1),
+        lambda _line, wanted: added(wanted, 1),
     ),
 )

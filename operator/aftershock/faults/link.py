@@ -24,7 +24,7 @@ PATIENCE = 4.0
 """Seconds for one or two calls to Toxiproxy, one after the other, each with its own deadline."""
 
 UNSEEN = 1e-3
-"""The probability that all canaries miss a toxic that only a share of connections meets."""
+"""The probability that all canaries of a round miss a toxic that only a share of connections meets."""
 
 LEAST_TOXICITY = Percentage(0.07)
 """Under this share, more than 100 canaries would be needed."""

@@ -1,8 +1,12 @@
-"""`slicer`: data arrives in small pieces with pauses between them. A canary's message takes as long as its pauses."""
+"""`slicer`: data arrives in small pieces with pauses between them. A canary's message takes as long as its pauses.
+
+A client that hangs up with pieces on their way can wedge Toxiproxy while the toxic is removed; give the Stack a `restart:` for
+it where the pauses of a message add up to more than a client's patience.
+"""
 
 from typing import ClassVar
 
-from aftershock.adapters.canary import DEADLINE, Line, talk
+from aftershock.adapters.canary import Line, talk
 from aftershock.faults.link import ToxicParameters
 from aftershock.faults.toxic import Kind, Sight, speechless, toxic_fault
 from aftershock.model.rules import cel
@@ -60,8 +64,8 @@ def pauses(line: Line, wanted: Slicer) -> float:
 async def shows(line: Line, wanted: Slicer, ways: int) -> Sight:
     """Exchange a message and compare the time with its pauses."""
     seen = await talk(line, load(line, wanted))
-    needed = min(pauses(line, wanted) * ways, DEADLINE)
-    sliced = seen.end in {"answered", "silent"} and seen.took >= needed
+    needed = pauses(line, wanted) * ways
+    sliced = seen.end in {"answered", "silent"} and seen.lasted(needed)
     return Sight(sliced, f"{seen} for {seen.sent} bytes sent; the pauses make {needed * 1000:.0f} ms")
 
 
@@ -85,6 +89,6 @@ SLICER = toxic_fault(
         },
         shows,
         doubt,
-        lambda _wanted: 0.0,
+        pauses,
     ),
 )

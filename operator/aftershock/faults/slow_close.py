@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from aftershock.adapters.canary import DEADLINE, Line, linger
+from aftershock.adapters.canary import Line, linger
 from aftershock.faults.link import ToxicParameters, milliseconds
 from aftershock.faults.toxic import Kind, Sight, toxic_fault
 from aftershock.model.rules import cel
@@ -28,7 +28,7 @@ class SlowClose(ToxicParameters, frozen=True, kw_only=True):
 async def shows(line: Line, wanted: SlowClose, ways: int) -> Sight:
     """Hang up. Toxiproxy then closes towards the upstream and back, and so waits once for each direction."""
     seen = await linger(line)
-    slow = seen.end in {"closed", "silent"} and seen.took >= min(float(wanted.delay) * ways, DEADLINE)
+    slow = seen.end in {"closed", "silent"} and seen.lasted(float(wanted.delay) * ways)
     return Sight(slow, f"was hung up on, and {seen}")
 
 
@@ -41,6 +41,6 @@ SLOW_CLOSE = toxic_fault(
         lambda wanted: {"delay": milliseconds(wanted.delay)},
         shows,
         lambda _line, _wanted: None,
-        lambda wanted: float(wanted.delay),
+        lambda _line, wanted: float(wanted.delay),
     ),
 )

@@ -23,6 +23,9 @@ CLEAR = 0.1
 AT_ONCE = 16
 """Canaries under way at the same time."""
 
+ROUNDS = 2
+"""How often a look tries to meet a toxic that only a share of connections meets, before it says that it is gone."""
+
 
 @dataclass(frozen=True)
 class Sight:
@@ -44,7 +47,7 @@ class Kind:
     attributes: Callable[[Any], dict[str, int]]
     shows: Callable[[Line, Any, int], Awaitable[Sight]]
     doubt: Callable[[Line, Any], str | None]
-    effect: Callable[[Any], float] = lambda _wanted: CLEAR
+    effect: Callable[[Line, Any], float] = lambda _line, _wanted: CLEAR
 
 
 class ToxicHold(LinkHold):
@@ -111,7 +114,8 @@ class ToxicHold(LinkHold):
         """Every connection must meet the effect, or with a toxicity under 100% at least one of enough."""
         if self.wanted.toxicity < 1:
             return await self._ask_many(canaries(self.wanted.toxicity))
-        attempts = 1 if self.kind.effect(self.wanted) >= CLEAR else 3
+        assert self.line is not None
+        attempts = 1 if self.kind.effect(self.line, self.wanted) >= CLEAR else 3
         sight = Sight(effect=False, saw="")
         for _ in range(attempts):
             sight = await self._send(len(self.wanted.ways))
@@ -120,10 +124,15 @@ class ToxicHold(LinkHold):
         return sight.effect, f"{self.line} {sight.saw}"
 
     async def _ask_many(self, count: int) -> tuple[bool, str]:
-        sights = await asyncio.gather(*(self._send(1) for _ in range(count)))
+        """Send `count` canaries; if none meets the effect, as many again: a fault is held for many looks, any of which may
+        be unlucky.
+        """
+        sights: list[Sight] = []
+        while len(sights) < ROUNDS * count and not any(sight.effect for sight in sights):
+            sights += await asyncio.gather(*(self._send(1) for _ in range(count)))
         met = [sight for sight in sights if sight.effect]
         example = f"; one of them {met[0].saw}" if met else ""
-        return bool(met), f"{len(met)} of {count} new connections met it{example}"
+        return bool(met), f"{len(met)} of {len(sights)} new connections met it{example}"
 
     async def _send(self, ways: int) -> Sight:
         assert self.line is not None

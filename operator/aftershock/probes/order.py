@@ -1,4 +1,4 @@
-"""What the executor and the prober say to each other: one order, a few commands, two replies. JSON, one a line.
+"""What the executor and the prober say to each other: one order, a few commands, a few replies. JSON, one a line.
 
 The order carries the stack as a tree of plain numbers, and names of secrets, never their values: the prober reads those
 itself, from its own environment and from files.
@@ -50,7 +50,7 @@ class Finish(Command, frozen=True, tag="finish"):
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True, tag_field="reply"):
-    """Base of the first line that a prober writes; history records follow it."""
+    """Base of the first line that a prober writes, and of what it tells besides the history records that follow it."""
 
 
 class Ready(Reply, frozen=True, kw_only=True, tag="ready"):
@@ -69,10 +69,18 @@ class Refused(Reply, frozen=True, kw_only=True, tag="refused"):
         return (InputError if self.input else TargetError)(self.problem, self.advice)
 
 
+class Sent(Reply, frozen=True, kw_only=True, tag="sent"):
+    """How many requests of the load's slice `n` were sent: told as soon as the slice is over, answered or not."""
+
+    n: int
+    sent: int
+
+
 _S = TypeVar("_S")
 _order = msgspec.json.Decoder(Order, dec_hook=lambda kind, value: kind(value))
 _command: msgspec.json.Decoder[Rates | Finish] = msgspec.json.Decoder(Rates | Finish)
 _reply: msgspec.json.Decoder[Ready | Refused] = msgspec.json.Decoder(Ready | Refused)
+_sent = msgspec.json.Decoder(Sent)
 _encoder = msgspec.json.Encoder(enc_hook=float)
 
 
@@ -101,3 +109,11 @@ def read_command(line: bytes) -> Rates | Finish:
 def read_reply(line: bytes) -> Ready | Refused:
     """Read a reply; InputError where it isn't one."""
     return _read(_reply, line, "reply")
+
+
+def read_sent(line: bytes) -> Sent | None:
+    """Read what was sent of a slice; None where the line is none such."""
+    try:
+        return _sent.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None

@@ -12,7 +12,7 @@ from typing import IO
 from aftershock.core.history import Any_, decode
 from aftershock.errors import TargetError
 from aftershock.probes import order as orders
-from aftershock.probes.order import Finish, Order, Rates, Refused
+from aftershock.probes.order import Finish, Order, Rates, Refused, Sent
 
 __all__ = ["Order", "Prober"]
 
@@ -83,11 +83,14 @@ class Prober:
         assert self._process.stdout is not None
         return self._process.stdout
 
-    async def events(self) -> AsyncIterator[Any_]:
-        """Give out records as they come; end with the process. TargetError after the last one if it died by itself."""
+    async def events(self) -> AsyncIterator[Any_ | Sent]:
+        """Give out records, and what was sent of the load, as they come; end with the process.
+
+        TargetError after the last one if it died by itself.
+        """
         self._heard = True
         while line := await self._out.readline():
-            event = decode(line)
+            event = decode(line) or orders.read_sent(line)
             if event is not None:
                 yield event
         await self._process.wait()

@@ -113,6 +113,10 @@ class Pulse:
                 self._probe.abandon(request)
                 self.settle(request, "timeout")
 
+    def sent(self, now: int) -> Iterator[tuple[int, int]]:
+        """Give out how much of the load was sent, for each slice that is over: its number and its requests."""
+        return self._fold.sent(min(now, self.schedule.next) // WIDTH)
+
     def slices(self, now: int) -> Iterator[Slice]:
         """Give out the slices that are complete."""
         return self._fold.take(now)

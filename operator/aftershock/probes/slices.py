@@ -49,6 +49,7 @@ class Fold:
         self._indicator = indicator
         self._counted = counted
         self._open: deque[Open] = deque()
+        self._untold: deque[Open] = deque()
 
     @property
     def empty(self) -> bool:
@@ -60,10 +61,18 @@ class Fold:
         n = due // WIDTH
         if not self._open or self._open[-1].n != n:
             self._open.append(Open(n))
+            if self._counted == "load":
+                self._untold.append(self._open[-1])
         slice_ = self._open[-1]
         slice_.planned += 1
         slice_.pending += 1
         return slice_
+
+    def sent(self, end: int) -> Iterator[tuple[int, int]]:
+        """Give out the load's slices before number `end`, in which no more is due: each with what was sent of it."""
+        while self._untold and self._untold[0].n < end:
+            slice_ = self._untold.popleft()
+            yield slice_.n, slice_.planned - slice_.unsent
 
     def take(self, now: int) -> Iterator[Slice]:
         """Give out what is over at `now` and settled, oldest first."""

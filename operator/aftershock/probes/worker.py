@@ -23,7 +23,7 @@ from aftershock.probes.http import Http, Means, Note
 from aftershock.probes.ledger import Ledger
 from aftershock.probes.loop import Loop
 from aftershock.probes.names import keep_asking
-from aftershock.probes.order import Order, Rates, Ready, Refused
+from aftershock.probes.order import Order, Rates, Ready, Refused, Sent
 from aftershock.probes.pipe import Lines, Out
 from aftershock.probes.promql import Promql
 from aftershock.probes.pulse import Probe, Pulse
@@ -202,6 +202,8 @@ class Worker:
             self._blind(blind=False)
         for pulse in self._pulses:
             pulse.beat(now)
+            for n, sent in pulse.sent(now):
+                self._out.write(orders.encode(Sent(n=n, sent=sent)))
             for record in pulse.slices(now):
                 self._write(record)
 

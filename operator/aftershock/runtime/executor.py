@@ -137,8 +137,8 @@ class Executor:
             self._fail(error)
 
     def _circumstances(self) -> Circumstances:
-        async def heal_hard(lease: Lease) -> None:
-            await leftovers.heal_one(self.inputs, lease)
+        async def heal_hard(lease: Lease) -> list[str]:
+            return await leftovers.heal_one(self.inputs, lease)
 
         def offered(factor: float) -> Evidence:
             load = self.inputs.plan.load

@@ -46,15 +46,15 @@ class Injection:
 class Circumstances:
     """What an injection shares with the rest of the run.
 
-    `heal_hard` asks the reaper's way of healing for help; `offered` tells whether the load is a factor above its rate,
-    and `calm` takes it back to its rate at once.
+    `heal_hard` asks the reaper's way of healing for help, and says what that came to; `offered` tells whether the load is a
+    factor above its rate, and `calm` takes it back to its rate at once.
     """
 
     token: str
     clock: RunClock
     recorder: Recorder
     stop: asyncio.Event
-    heal_hard: Callable[[Lease], Awaitable[None]]
+    heal_hard: Callable[[Lease], Awaitable[list[str]]]
     offered: Callable[[float], Evidence]
     calm: Callable[[], Awaitable[None]]
 
@@ -181,8 +181,12 @@ async def _heal(injection: Injection, around: Circumstances, hold: Hold, lease: 
         await around.calm()
     deadline = time.monotonic() + max(0.0, lease.expires - time.time()) + GRACE + 1
     problem = await _heal_once(hold)
+    told: set[str] = set()
     while problem and time.monotonic() < deadline:
-        await around.heal_hard(lease)
+        for line in await around.heal_hard(lease):  # it may have restarted something: the record has to say so
+            if line not in told:
+                _record_quietly(around, Noted(at=around.clock.now(), text=line))
+                told.add(line)
         await asyncio.sleep(HEAL_AGAIN)
         problem = await _heal_once(hold)
     saw = problem or "the target has nothing of this lease left"
@@ -206,7 +210,7 @@ async def _heal_once(hold: Hold) -> str:
         return error.problem
 
 
-def _record_quietly(around: Circumstances, event: Healing | Healed) -> None:
+def _record_quietly(around: Circumstances, event: Healing | Healed | Noted) -> None:
     """Record what healing does; a journal that can't be written must not keep a fault from being healed."""
     try:
         around.recorder.record(event)

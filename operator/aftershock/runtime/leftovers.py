@@ -91,9 +91,13 @@ async def heal(inputs: "Inputs") -> None:
     await reaper.sweep(inputs.stack, inputs.folder, scope="all", run=inputs.token)
 
 
-async def heal_one(inputs: "Inputs", lease: Lease) -> None:
-    """Heal one fault as the reaper would; what else the run holds stays, a restart of what is wedged included."""
-    await reaper.sweep(inputs.stack, inputs.folder, scope="all", lease=lease)
+async def heal_one(inputs: "Inputs", lease: Lease) -> list[str]:
+    """Heal one fault as the reaper would; what else the run holds stays, a restart of what is wedged included.
+
+    Return what was done and what could not be, a line each.
+    """
+    swept = await reaper.sweep(inputs.stack, inputs.folder, scope="all", lease=lease)
+    return [*swept.healed, *swept.left]
 
 
 async def clean(inputs: "Inputs", patience: float = PATIENCE) -> Left:

@@ -10,7 +10,7 @@ from aftershock.core.history import SLICE, Aborting, Any_, Counted, Errored, Not
 from aftershock.core.offered import Offered
 from aftershock.errors import AftershockError
 from aftershock.model.experiment import Guardrail
-from aftershock.probes.order import Order
+from aftershock.probes.order import Order, Sent
 from aftershock.probes.process import Prober
 from aftershock.runtime.clock import RunClock
 
@@ -90,8 +90,11 @@ class Watch:
         """Write down what a prober says until it ends; one that dies too early leaves the run without eyes."""
         try:
             async for event in prober.events():
+                if isinstance(event, Sent):
+                    self.offered.add(event.n, event.sent)
+                    continue
                 self.record(event)
-                if isinstance(event, Slice):
+                if isinstance(event, Slice) and event.counted == "probes":
                     self._take(event)
         except AftershockError as error:
             if not self._draining:
@@ -103,11 +106,8 @@ class Watch:
             self.blind()
 
     def _take(self, event: Slice) -> None:
-        if event.counted == "load":
-            self.offered.add(event)
-        else:
-            self._newest[event.indicator] = event.n + 1
-            self._watch_guardrails(event)
+        self._newest[event.indicator] = event.n + 1
+        self._watch_guardrails(event)
 
     def _watch_guardrails(self, event: Slice) -> None:
         if not self.active():
