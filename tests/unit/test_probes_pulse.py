@@ -153,3 +153,17 @@ def test_what_was_sent_of_the_load_is_told_before_anything_is_answered() -> None
     desk.at(7000)
     slices = {one.n: one.planned - one.unsent for one in desk.slices()}
     assert [slices[n] for n, _ in told] == [sent for _, sent in told]
+
+
+def test_a_slice_is_told_once_it_is_over_and_all_that_was_due_in_it_is_sent() -> None:
+    """A turn sends no more than a burst: the rest of the slice is due still, though the slice is over."""
+    desk = Desk(every=1, tolerance=200, counted="load")
+    desk.at(100)
+    assert len(desk.sent) < 100
+    assert list(desk.pulse.sent(desk.now)) == []
+    desk.at(100)
+    assert list(desk.pulse.sent(desk.now)) == [(0, 100)]
+    desk.at(150)
+    desk.pulse.schedule.stop()  # nothing more is due: the slice may be filled by the next rates all the same
+    assert list(desk.pulse.sent(desk.now)) == []
+    assert list(desk.pulse.sent(200 * MS)) == [(1, 50)]
