@@ -13,6 +13,7 @@ from aftershock.core.history import (
     Cleaned,
     Entered,
     Errored,
+    Healed,
     Healing,
     History,
     Injected,
@@ -213,6 +214,41 @@ def test_a_stack_is_not_failed_for_a_fault_that_did_not_stay() -> None:
     assert claim(judgement, "budget").truth is F
     assert judgement.verdict is Verdict.INCONCLUSIVE
     assert "did not land" in judgement.because
+
+
+def test_what_was_survived_while_the_fault_was_not_there_says_nothing() -> None:
+    assert by(journals.demo()).survives
+    assert not by(journals.stopped_landing()).survives
+
+
+def unharmed() -> History:
+    """A stack that takes no notice of the fault."""
+    return journals.run(replace(journals.demo_drill(), services=journals.healthy()))
+
+
+def test_without_a_healing_on_record_nothing_is_known_of_the_time_after_it() -> None:
+    """The executor was gone while the fault was held; that all was well until then is no recovery."""
+    whole = by(unharmed(), "1k")
+    lost = by(changed(unharmed(), without=lambda one: isinstance(one, Healing | Healed)), "1k")
+    for judgement, truth in ((whole, T), (lost, U)):
+        assert claim(judgement, "budget").truth is truth
+        assert claim(judgement, "steady", "uptime, after recovery").truth is truth
+        assert claim(judgement, "recovery", "rto").truth is truth
+        assert bool(judgement.survives) is (truth is T)
+    assert condition(lost, "ObjectivesHeld").status == "Unknown"
+
+
+def test_what_was_seen_under_the_fault_is_not_after_recovery() -> None:
+    """Interrupted while the fault is held: healed at once, and watched no more."""
+    (healed,) = unharmed().all(Healed)
+
+    def later(one: Any) -> bool:
+        return one.at > healed.at or (isinstance(one, Slice) and one.n * 0.1 > healed.at)
+
+    cut = by(changed(unharmed(), Entered(at=healed.at + 0.01, phase="Cleanup"), without=later), "1k")
+    assert claim(cut, "steady", "uptime, after recovery").truth is U
+    assert claim(cut, "recovery", "rto").truth is U
+    assert "the rest of the record" in claim(cut, "recovery", "rto").missing
 
 
 def test_a_fault_may_take_a_moment_to_show() -> None:

@@ -22,7 +22,7 @@ def fault_landed(case: Case) -> Condition:
     """Tell whether every fault was there from shortly after its injection until its healing, on the evidence alone."""
     if not case.injects:
         return _landed("True", "NothingToLand", "The experiment injects nothing")
-    found = [_hold(case, one) for one in case.holds]
+    found = [landed(case, one) for one in case.holds]
     for status in ("False", "Unknown"):
         if wrong := next((one for one in found if one.status == status), None):
             return wrong
@@ -33,7 +33,8 @@ def _landed(status: str, reason: str, message: str) -> Condition:
     return Condition(type="FaultLanded", status=status, reason=reason, message=message)  # type: ignore[arg-type]
 
 
-def _hold(case: Case, hold: Hold) -> Condition:
+def landed(case: Case, hold: Hold) -> Condition:
+    """Tell whether one fault was there all along, on the evidence alone."""
     seen = [one for one in case.history.all(Observed) if one.injection == hold.number]
     before = [one for one in seen if one.when == "before"]
     during = [one for one in seen if one.when == "during"]

@@ -13,11 +13,11 @@ from aftershock.core.case import Case, case
 from aftershock.core.claims import guardrails, load, losses
 from aftershock.core.expectations import expectation
 from aftershock.core.held import says, steady_claim
-from aftershock.core.history import History
-from aftershock.core.objectives import Account, account
+from aftershock.core.history import SLICE, History
+from aftershock.core.objectives import UNHEALED, Account, account
 from aftershock.core.order import decide
-from aftershock.core.rto import allowed, rto, undetected, uptime, uptime_source
-from aftershock.core.verdict import Bracket, Claim, Judgement, Truth
+from aftershock.core.rto import allowed, first_availability, rto, undetected, uptime, uptime_source
+from aftershock.core.verdict import Bracket, Claim, Judgement, Survival, Truth
 from aftershock.core.wording import duration, sentence
 from aftershock.model.era import Era, Objective
 
@@ -57,7 +57,7 @@ def _judge(prepared: Case, era: Era) -> Judgement:
         *load(prepared),
         *_steady(prepared, era, recovery),
         *([recovery] if prepared.injects else []),
-        *rto(prepared, era, found),
+        *rto(prepared, era, found, seen=_seen(era, accounts)),
     ]
     known = any(one.held is not None and not one.held.yes and one.held.known for one in accounts)
     states = [
@@ -77,9 +77,21 @@ def _judge(prepared: Case, era: Era) -> Judgement:
         claims=claims,
         conditions=states,
         recovery=[one for one in found if one is not None],
-        survives=[survival for one in accounts for survival in one.survives],
+        survives=_survives(prepared, accounts),
         rto_allowed=allowed(era)[0],
     )
+
+
+def _survives(prepared: Case, accounts: Sequence[Account]) -> list[Survival]:
+    """Return for how long the stack would have survived each fault that was there: what was survived else was no fault."""
+    landed = {one.number for one in prepared.holds if conditions.landed(prepared, one).status == "True"}
+    return [survival for one in accounts for survival in one.survives if survival.injection in landed]
+
+
+def _seen(era: Era, accounts: Sequence[Account]) -> bool:
+    """Tell whether the record reaches to where the era's first availability objective held again."""
+    first = first_availability(era)
+    return any(one.held is not None and one.held.yes for one in accounts if first and one.claim.name == first.name)
 
 
 def _bracket(prepared: Case, name: str, accounts: Sequence[Account]) -> Bracket | None:
@@ -100,7 +112,7 @@ def _recovery(prepared: Case, accounts: Sequence[Account]) -> Claim:
     measured = [one.held for one in accounts if one.held is not None]
     failed = [one.why for one in measured if not one.yes]
     if prepared.injects and prepared.healed is None and prepared.since is not None:
-        failed = ["not every fault is on record as healed", *failed]
+        failed = [UNHEALED, *failed]
     if not measured:
         failed = ["no objective was measured after an injection"]
     return Claim(
@@ -145,12 +157,13 @@ def _no_baseline(objective: Objective) -> Claim:
 
 
 def _afterwards(prepared: Case, era: Era, objective: Objective, recovery: Claim) -> Claim:
-    """What has not recovered is no contradiction of having been steady since: it is unknown."""
+    """What has not recovered is no contradiction of having been steady since: it is unknown. So is a stretch under a fault."""
     end = prepared.watched
     start = max(prepared.since or 0.0, end - prepared.inputs.recovery.steady - 0.1)
     found = steady_claim(
         prepared.read(objective), objective, era.spec.objectives, start=start, end=end, when="after recovery"
     )
-    if found.truth is not Truth.FALSE:
+    after = prepared.healed is not None and start >= prepared.healed - 2 * SLICE
+    if found.truth is not Truth.FALSE and after:
         return found
     return msgspec.structs.replace(found, truth=Truth.UNKNOWN, missing=recovery.missing or ["a recovery"])

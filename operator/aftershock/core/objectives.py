@@ -13,6 +13,8 @@ from aftershock.core.verdict import Claim, Interval, Survival, Truth
 from aftershock.core.wording import counted, duration, listed, share, span
 from aftershock.model.era import Era, Objective
 
+UNHEALED = "not every fault is on record as healed"
+
 
 @dataclass(frozen=True)
 class Account:
@@ -90,6 +92,8 @@ def _again(case: Case, asked: _Asked, all_: Sequence[Reading]) -> Recovered:
     """Tell whether the objective held again at the end. Time before the last healing, but for one cell, is no recovery."""
     end, steady = _row_end(all_), float(case.inputs.recovery.steady)
     cell = all_[-1].end - all_[-1].start if all_ else SLICE
+    if case.injects and case.healed is None:
+        return Recovered(yes=False, why=UNHEALED, known=False)
     if case.injects and case.healed is not None and end - steady < case.healed - cell:
         watched = f"{duration(max(0.0, end - case.healed))} of {duration(steady)}"
         return Recovered(yes=False, why=f"{asked.objective.name} was watched for {watched} after healing", known=False)

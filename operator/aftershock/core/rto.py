@@ -43,8 +43,11 @@ def allowed(era: Era) -> tuple[float | None, str]:
     return round((1 - up) * era.spec.window * era.spec.incident_share, 6) if up is not None else None, "derived"
 
 
-def rto(case: Case, era: Era, found: Sequence[Bracket | None]) -> list[Claim]:
-    """Hold the outage of the era's first availability objective against its RTO; no claim where either is missing."""
+def rto(case: Case, era: Era, found: Sequence[Bracket | None], *, seen: bool) -> list[Claim]:
+    """Hold the outage of the era's first availability objective against its RTO; no claim where either is missing.
+
+    `seen`: the record reaches to where that objective held again; a shorter one doesn't show that there was no outage.
+    """
     limit, source = allowed(era)
     first = first_availability(era)
     mine = next(
@@ -54,7 +57,7 @@ def rto(case: Case, era: Era, found: Sequence[Bracket | None]) -> list[Claim]:
         return []
     more = _more(case)
     blind = undetected(case.inputs.timeline)
-    took = None if blind else _took(mine, more)
+    took = None if blind or (mine.began is None and not seen) else _took(mine, more)
     return [
         Claim(
             kind="recovery",
@@ -67,7 +70,11 @@ def rto(case: Case, era: Era, found: Sequence[Bracket | None]) -> list[Claim]:
             measured=took,
             allowed=limit,
             unit="s",
-            missing=[UNDETECTED] if blind else [] if took is not None else ["the end of the outage"],
+            missing=[UNDETECTED]
+            if blind
+            else []
+            if took is not None
+            else ["the end of the outage" if mine.began is not None else "the rest of the record"],
             binding=False,
         )
     ]
