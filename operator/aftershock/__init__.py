@@ -9,8 +9,8 @@ Importing it costs nothing; what is used is imported when it is first asked for.
 """
 
 import importlib
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from aftershock.api import judge, plan, read, run, validate
 
@@ -18,7 +18,7 @@ __version__ = "0.1.0"
 __all__ = ["__version__", "judge", "plan", "read", "run", "validate"]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     """Find the public functions in `aftershock.api`, the first time that one is used."""
     if name in __all__:
         return getattr(importlib.import_module("aftershock.api"), name)

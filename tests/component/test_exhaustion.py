@@ -3,12 +3,12 @@
 import asyncio
 import socket
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 import psycopg
 import pytest
+from msgspec.structs import replace
 
 from aftershock.adapters import postgres as adapter
 from aftershock.adapters.postgres import Login, SlotsTakenError

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from aftershock.adapters import processes, records, supervisor
+from aftershock.adapters import lease_files, processes, records, supervisor
 from aftershock.adapters.processes import Process
 from aftershock.errors import InputError, TargetError
 from aftershock.faults.fault import Site
@@ -39,7 +39,7 @@ def test_fault_lands_is_proved_and_leaves_nothing(workload: Site, name: str, tre
     before = running(workload)
     seen = asyncio.run(life(hold_of(workload, name, tree)))
     assert [seen[when].holds for when in ("before", "during", "after")] == [False, True, False], seen
-    assert records.paths(workload.folder) == []
+    assert lease_files.paths(workload.folder) == []
     after = running(workload)
     assert (after == before) == (name == "process-pause")
 
@@ -68,7 +68,7 @@ def test_what_somebody_else_has_stopped_stays_stopped(workload: Site) -> None:
     async def run() -> None:
         hold = hold_of(workload, "process-pause", {})
         await hold.inject()
-        record = records.get(records.path_of(workload.folder, hold.lease.name))  # type: ignore[attr-defined]
+        record = records.get(lease_files.path_of(workload.folder, hold.lease.name))  # type: ignore[attr-defined]
         assert record is not None
         assert members[1] not in record.processes
         await hold.heal()

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import click
 import pytest
@@ -12,7 +13,7 @@ from aftershock.cli.help import text
 
 
 def test_the_help_file_says_what_the_commands_say() -> None:
-    assert HELP.read_text(encoding="utf-8") == text(), "run: python -m aftershock.cli.help"
+    assert Path(HELP).read_text(encoding="utf-8") == text(), "run: python -m aftershock.cli.help"
 
 
 def test_help_needs_no_click() -> None:

@@ -5,9 +5,10 @@ Who may write, where the store is and in which region come from the environment,
 """
 
 import os
-from dataclasses import dataclass
 from datetime import timedelta
 from urllib.parse import urlsplit
+
+import msgspec
 
 from aftershock.errors import InputError, JournalError
 
@@ -16,8 +17,7 @@ TIMEOUT = 10.0
 """Seconds that one call may take."""
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(msgspec.Struct, frozen=True):
     """A bucket, and what all names in it start with."""
 
     bucket: str

@@ -11,8 +11,10 @@ import struct
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from typing import Literal
+
+import msgspec
+from msgspec.structs import replace
 
 from aftershock.core.wording import counted
 
@@ -32,8 +34,7 @@ QUICK, MEASURING = 0.005, 1.0
 """Seconds of a round trip below which it needs no other measurement; and how long to go on for a shorter one."""
 
 
-@dataclass(frozen=True)
-class Line:
+class Line(msgspec.Struct, frozen=True):
     """Where a link is entered and what is spoken there. `usual`: seconds of a round trip without a fault.
 
     `reply`: bytes of an HTTP answer; `rounds`: how many of them one connection gives.
@@ -55,8 +56,7 @@ class Line:
         return f"a new connection through {self.host}:{self.port}"
 
 
-@dataclass(frozen=True)
-class Talk:
+class Talk(msgspec.Struct, frozen=True):
     """One exchange. `took`: seconds from the first byte sent to its end; `sent` and `received`: bytes."""
 
     end: End
@@ -146,8 +146,7 @@ async def knock(line: Line, deadline: float = 1.0) -> Talk:
     return await _on_new_connection(line, deadline, nothing)
 
 
-@dataclass
-class _Tally:
+class _Tally(msgspec.Struct):
     begun: float
     sent: int = 0
     received: int = 0

@@ -14,11 +14,12 @@ import subprocess
 import sys
 import tempfile
 import threading
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from aftershock.adapters import kubeconfig
 from aftershock.adapters.kubeconfig import Access, Tree
@@ -34,8 +35,7 @@ class LoginError(TargetError):
     """The login command of the kubeconfig failed, or isn't there."""
 
 
-@dataclass(frozen=True)
-class Credential:
+class Credential(msgspec.Struct, frozen=True):
     """What a request shows: a header, a certificate with its key (paths), or both. `expires`: seconds since the epoch."""
 
     header: str | None = None

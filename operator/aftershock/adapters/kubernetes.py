@@ -9,11 +9,12 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
+
+import msgspec
 
 from aftershock.adapters.credentials import Credentials
 from aftershock.adapters.kubeconfig import Access, access
@@ -61,8 +62,7 @@ class RefusedError(InputError):
     """The API server finds the object invalid."""
 
 
-@dataclass(frozen=True)
-class Resource:
+class Resource(msgspec.Struct, frozen=True):
     """A kind of objects, as its URL names it. `group_version` like `apps/v1`, or `v1` for the core group."""
 
     group_version: str

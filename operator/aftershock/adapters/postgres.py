@@ -7,8 +7,9 @@ are in autocommit, so that one that does nothing is idle, and never idle in a tr
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, LiteralString, TypeAlias
+
+import msgspec
 
 from aftershock.adapters.lazily import lazily
 from aftershock.errors import TargetError
@@ -33,8 +34,7 @@ class SlotsTakenError(TargetError):
     """Every connection slot that the role may use is taken (SQLSTATE 53300)."""
 
 
-@dataclass(frozen=True)
-class Activity:
+class Activity(msgspec.Struct, frozen=True):
     """One client session, as the server sees it."""
 
     pid: int
@@ -42,8 +42,7 @@ class Activity:
     role: str
 
 
-@dataclass(frozen=True)
-class Login:
+class Login(msgspec.Struct, frozen=True):
     """How to log in to one database of the stack: `database` is its name there, `dsn` the secret."""
 
     database: str

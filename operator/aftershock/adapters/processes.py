@@ -8,8 +8,9 @@ import os
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from aftershock.adapters import supervisor
 from aftershock.errors import InputError, TargetError
@@ -19,16 +20,14 @@ SETTLE = 2.0
 """Seconds that a signal may take to show in /proc."""
 
 
-@dataclass(frozen=True)
-class Process:
+class Process(msgspec.Struct, frozen=True):
     """`started`: clock ticks since the machine's start, as /proc tells it."""
 
     pid: int
     started: int
 
 
-@dataclass(frozen=True)
-class _Stat:
+class _Stat(msgspec.Struct, frozen=True):
     process: Process
     state: str
     parent: int

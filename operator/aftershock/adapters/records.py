@@ -8,11 +8,10 @@ from pathlib import Path
 import msgspec
 
 from aftershock.adapters.durable import sync, write
+from aftershock.adapters.lease_files import FOLDER, path_of
 from aftershock.adapters.processes import Process
 from aftershock.errors import TargetError
 from aftershock.model.stack import SupervisorControl
-
-FOLDER = "leases"
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -51,16 +50,6 @@ def get(path: Path) -> Record | None:
         raise TargetError(
             f"can't read the lease record {path}: {error}", "undo by hand what it says, and remove it"
         ) from None
-
-
-def paths(folder: Path) -> list[Path]:
-    """Return the files of all records, readable or not."""
-    return sorted((folder / FOLDER).glob("*.json"))
-
-
-def path_of(folder: Path, lease: str) -> Path:
-    """Return where the record of a lease lies."""
-    return folder / FOLDER / f"{lease}.json"
 
 
 def drop(folder: Path, lease: str) -> None:

@@ -7,11 +7,12 @@ is so already (start a running program, stop a stopped one) succeeds.
 import socket
 import time
 from base64 import b64encode
-from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import unquote, urlsplit
 from xml.parsers.expat import ExpatError
 from xmlrpc.client import Fault, dumps, loads  # replies come from our own supervisord
+
+import msgspec
 
 from aftershock.errors import TargetError
 from aftershock.model.stack import SupervisorControl
@@ -23,8 +24,7 @@ _BAD_NAME, _ALREADY_STARTED, _NOT_RUNNING = 10, 60, 70
 _ADVICE = "see `aftershock stack status`; `aftershock stack up` repairs a local stack"
 
 
-@dataclass(frozen=True)
-class Info:
+class Info(msgspec.Struct, frozen=True):
     """One program as supervisord sees it. `pid` is None while it has no process; `log` is the path of its output."""
 
     program: str

@@ -10,7 +10,6 @@ callers use adapters/threads.py.
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from http.client import HTTPConnection, HTTPException, IncompleteRead
 from threading import Lock
@@ -57,8 +56,7 @@ class Proxy(msgspec.Struct, frozen=True):
     toxics: tuple[Toxic, ...] = ()
 
 
-@dataclass(frozen=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """A response, as toxiproxy-python expects one. `date` is the raw header: the server's clock."""
 
     status_code: int

@@ -8,9 +8,12 @@ import gc
 import os
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
-HELP = Path(__file__).with_name("help.txt")
+HELP = os.path.join(os.path.dirname(__file__), "help.txt")  # noqa: PTH118, PTH120 - pathlib costs more than the answer
+SELDOM = 100_000
+"""How many new objects make the collector look for garbage: nothing that importing makes is any, so not before that is over;
+but it has to look, as the reaper and the operator live for months.
+"""
 UNHEARD = 141
 """Nobody reads our output any more (`| head`): what a shell makes of SIGPIPE, and not an error worth a word."""
 OUT_OF_ORDER = 74
@@ -28,18 +31,20 @@ def stand(code_of: Callable[[list[str]], int]) -> None:
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # an ASCII terminal gets no traceback
     code = _flushed(code_of(sys.argv[1:]))
+    gc.freeze()  # or the interpreter looks through all that was imported once more before it ends
     sys.exit(code)
 
 
 def _code(arguments: list[str]) -> int:
-    if arguments in ([], ["--help"], ["-h"]) and HELP.exists():
+    if arguments in ([], ["--help"], ["-h"]) and os.path.exists(HELP):  # noqa: PTH110
         try:
-            sys.stdout.write(HELP.read_text(encoding="utf-8"))
+            with open(HELP, encoding="utf-8") as text:  # noqa: PTH123
+                sys.stdout.write(text.read())
             sys.stdout.flush()
         except OSError as error:
             return silent(error)
         return 0
-    gc.disable()  # nothing that importing makes is garbage; the collector would look through all of it again and again
+    gc.set_threshold(SELDOM)
     from aftershock.cli.app import run
 
     return run(arguments)
@@ -54,7 +59,7 @@ def _open_what_is_closed() -> None:
             os.open(os.devnull, os.O_RDWR)  # the lowest number that is free: this one
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
-            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115  # the process's own
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115  # the process's own
 
 
 def _flushed(code: int) -> int:

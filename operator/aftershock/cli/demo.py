@@ -1,9 +1,9 @@
 """`aftershock demo`: a first result on one machine, with one command."""
 
 import os
-from dataclasses import replace
 
 import click
+from msgspec.structs import replace
 
 STACK = "meetings-1k-demo"
 EXPERIMENT = "db-connection-exhaustion"

@@ -6,11 +6,11 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 import click
+import msgspec
 
 from aftershock.adapters.kubernetes import RUNS, Api
 from aftershock.errors import StackError
@@ -23,8 +23,7 @@ LONGEST = 600.0
 PAUSE = 0.5
 
 
-@dataclass(frozen=True)
-class Kubectl:
+class Kubectl(msgspec.Struct, frozen=True):
     """Where it is, and which cluster and namespace it speaks to."""
 
     program: Path

@@ -1,5 +1,7 @@
 """Writes the file that a bare `--help` prints: `python -m aftershock.cli.help`. A test holds it against the commands."""
 
+from pathlib import Path
+
 import click
 
 from aftershock.cli import HELP
@@ -15,4 +17,4 @@ def text() -> str:
 
 
 if __name__ == "__main__":
-    HELP.write_text(text(), encoding="utf-8")
+    Path(HELP).write_text(text(), encoding="utf-8")

@@ -7,7 +7,8 @@ end: the record can't tell a last tremor from a new outage, so the bracket doesn
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from aftershock.core.history import SLICE, Slice
 from aftershock.core.series import Cell
@@ -16,8 +17,7 @@ from aftershock.core.verdict import Bracket, Interval
 _EDGE = 1e-6
 
 
-@dataclass(frozen=True)
-class Outage:
+class Outage(msgspec.Struct, frozen=True):
     """The ends of an outage, in run seconds; `ended` is None where no success followed. `requests`: how many failed."""
 
     began: Interval

@@ -17,7 +17,8 @@ shared out among the stretches (Bonferroni), so that they hold for the sum.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from aftershock.core.holds import Hold
 from aftershock.core.readings import Reading
@@ -39,8 +40,7 @@ _ROUNDING = 1e-9
 Window = tuple[float, float]
 
 
-@dataclass(frozen=True)
-class Share:
+class Share(msgspec.Struct, frozen=True):
     """A bad share over some time: `low` and `high` bound it, `seen` is what the samples show.
 
     `observed` and `missing` are seconds, `n` the effective number of samples.
@@ -99,8 +99,7 @@ def _of(fraction: float, n: float) -> float:
     return n if fraction > 1 - _ROUNDING else fraction * n
 
 
-@dataclass(frozen=True)
-class Settled:
+class Settled(msgspec.Struct, frozen=True):
     """The part of a hold that may be multiplied. `problem` says why it may not; then only its time is known."""
 
     hold: Hold
@@ -155,8 +154,7 @@ def _unsettled(inside: Sequence[Reading], window: Window) -> str | None:
     return None
 
 
-@dataclass(frozen=True)
-class _Half:
+class _Half(msgspec.Struct, frozen=True):
     n: int
     known: float
     least: int
@@ -185,8 +183,7 @@ def _differ(bad: int, n: int, other_bad: int, other_n: int) -> bool:
     return apart >= TELLING and fisher(bad, n - bad, other_bad, other_n - other_bad) < DIFFERENT
 
 
-@dataclass(frozen=True)
-class Spending:
+class Spending(msgspec.Struct, frozen=True):
     """Bad seconds from injection to recovery. `parts`: what was multiplied; `rest`: all else, one to one.
 
     `unknown`: why the bounds can't be believed though they are there.

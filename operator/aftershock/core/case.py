@@ -1,7 +1,8 @@
 """A journal made ready for judging: what every claim needs, worked out once for all eras."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from aftershock.core.history import Aborting, Ended, History, Slice
 from aftershock.core.holds import Hold, holds
@@ -11,8 +12,7 @@ from aftershock.core.series import WARM_UP, Cell, recorded, row, watched_until
 from aftershock.model.era import Objective
 
 
-@dataclass(frozen=True)
-class Case:
+class Case(msgspec.Struct, frozen=True):
     """`rows` and `slices`: by indicator, of probes; `load`: the load's cells.
 
     Times are run seconds, None where the journal doesn't say. `since`: the first injection's start; without any

@@ -1,7 +1,8 @@
 """The hypothesis as claims: a share of good requests during the fault or the recovery, with exact bounds."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from aftershock.core.budget import Window
 from aftershock.core.case import Case
@@ -14,8 +15,7 @@ from aftershock.model.experiment import Expectation
 _EDGE = 1e-6
 
 
-@dataclass(frozen=True)
-class Tally:
+class Tally(msgspec.Struct, frozen=True):
     """Requests that were meant to be sent in some windows. `absent`: how many more there should have been."""
 
     good: float

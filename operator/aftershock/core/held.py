@@ -6,7 +6,8 @@ record can never turn a contradicted objective into a steady one.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from aftershock.core.readings import Reading
 from aftershock.core.statistics import lower_bound
@@ -96,8 +97,7 @@ def _missing(truth: Truth, inside: Sequence[Reading]) -> list[str]:
     return [f"{duration(absent)} of the record" if absent else "any record of this stretch"]
 
 
-@dataclass(frozen=True)
-class Recovered:
+class Recovered(msgspec.Struct, frozen=True):
     """`yes`, or why not in one sentence. `known` is False where the record lacks what would decide."""
 
     yes: bool

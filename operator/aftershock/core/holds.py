@@ -1,15 +1,15 @@
 """Holds: for each injection of the timeline, when it began, when it was proved landed, and when it was healed."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
+
+import msgspec
 
 from aftershock.core.history import Healed, Healing, History, Injected, Intended, Observed
 from aftershock.model.experiment import Injection
 
 
-@dataclass(frozen=True)
-class Hold:
+class Hold(msgspec.Struct, frozen=True):
     """One injection as it went; run seconds, None where the journal has no such record."""
 
     number: int

@@ -5,7 +5,6 @@ shall not keep it from being judged again.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import msgspec
@@ -19,8 +18,7 @@ from aftershock.model.units import Unit
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class Inputs:
+class Inputs(msgspec.Struct, frozen=True):
     """What was measured (by name), and what was asked for."""
 
     indicators: Mapping[str, Indicator]

@@ -7,7 +7,9 @@ that leaves several traces at one target tells them apart by a *part*, after an 
 """
 
 import re
-from dataclasses import dataclass, replace
+
+import msgspec
+from msgspec.structs import replace
 
 PREFIX = "aftershock"
 LONGEST = 63
@@ -17,8 +19,7 @@ GRACE = 2.0
 _NAME = re.compile(r"^aftershock\.([a-z][a-z0-9-]*)(?:_([a-z0-9-]+))?\.([a-z0-9]{4,12})\.(\d{9,11})$")
 
 
-@dataclass(frozen=True)
-class Lease:
+class Lease(msgspec.Struct, frozen=True):
     """`run` is the run's token (4 to 12 characters, a-z and 0-9); `expires` is in seconds since the epoch, target's clock.
 
     `part` tells one fault's traces at one target apart; a lease as such has none.

@@ -1,7 +1,8 @@
 """An era's objectives held against the record: what the incident spent, and how long the stack would have survived."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from aftershock.core.budget import Settled, Spending, settled, spend
 from aftershock.core.case import Case
@@ -16,8 +17,7 @@ from aftershock.model.era import Era, Objective
 UNHEALED = "not every fault is on record as healed"
 
 
-@dataclass(frozen=True)
-class Account:
+class Account(msgspec.Struct, frozen=True):
     """One objective's claim, and what else follows from the same reckoning. `held`: whether it holds again at the end."""
 
     claim: Claim
@@ -25,8 +25,7 @@ class Account:
     survives: Sequence[Survival] = ()
 
 
-@dataclass(frozen=True)
-class _Asked:
+class _Asked(msgspec.Struct, frozen=True):
     """An objective of an era, and what it allows one incident: seconds."""
 
     objective: Objective

@@ -1,7 +1,8 @@
 """From claims to a verdict: the first rule that fits, in a fixed order, and one sentence that names what decided."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from aftershock.core.case import Case
 from aftershock.core.history import Entered, Errored
@@ -14,8 +15,7 @@ JUDGED = {"budget", "latency", "expect"}
 """Kinds of claims of which a run needs one at least: without any, nothing was held against the record."""
 
 
-@dataclass(frozen=True)
-class _Bench:
+class _Bench(msgspec.Struct, frozen=True):
     """What lies before the judge. `claims`: those that bind."""
 
     case: Case

@@ -1,8 +1,9 @@
 """What a run is going to do, worked out before anything is touched: `aftershock plan` prints it, the executor obeys it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from aftershock.core.lease import GRACE
 from aftershock.model.experiment import Experiment
@@ -11,8 +12,7 @@ from aftershock.model.stack import Stack
 SPIKE = "traffic-spike"
 
 
-@dataclass(frozen=True)
-class Step:
+class Step(msgspec.Struct, frozen=True):
     """One fault on the timeline. `start` and `end` are seconds after the baseline."""
 
     injection: int
@@ -24,8 +24,7 @@ class Step:
     parameters: Mapping[str, Any]
 
 
-@dataclass(frozen=True)
-class Plan:
+class Plan(msgspec.Struct, frozen=True):
     """The whole run. Durations in seconds; `watched` are the indicators that are probed throughout."""
 
     experiment: str

@@ -6,8 +6,9 @@ that budget, steadiness and recovery are each decided in one way.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from math import ceil
+
+import msgspec
 
 from aftershock.core.histogram import ERROR, mean, quantile
 from aftershock.core.series import Cell
@@ -20,8 +21,7 @@ ROLLING = 1.0
 _QUANTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "max": 1.0}
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(msgspec.Struct, frozen=True):
     """`low` and `high`: share of [start, end) that was bad, 0 to 1. `n`: samples behind it, 0 where it is missing.
 
     `due`: the samples that there should be. A rolling second is one sample, so a cell of it is a part of one.

@@ -5,16 +5,15 @@ twice. What an action must not be done twice for is settled by the API server, w
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import Enum
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+import msgspec
 from croniter import CroniterError, croniter
 
 
-@dataclass(frozen=True)
-class RunFacts:
+class RunFacts(msgspec.Struct, frozen=True):
     """A Run, as far as it matters here. `created` sorts as time does; `clean`: finished, and nothing of it is left."""
 
     name: str

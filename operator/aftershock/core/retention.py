@@ -1,19 +1,18 @@
 """What is old enough to go: by age, by count, or both. Pure; whoever asks does the deleting."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 
-@dataclass(frozen=True)
-class Kept:
+class Kept(msgspec.Struct, frozen=True):
     """Something that can be thrown away: its name, and when it was finished (seconds since the epoch)."""
 
     name: str
     finished: float
 
 
-@dataclass(frozen=True)
-class Limits:
+class Limits(msgspec.Struct, frozen=True):
     """`age`: seconds that something is kept after it finished; `count`: the newest so many stay. None: no limit."""
 
     age: float | None = None

@@ -6,8 +6,9 @@ answers are wanting. Half of a cell's answers would be a choice of which half to
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from math import ceil
+
+import msgspec
 
 from aftershock.core.histogram import merge
 from aftershock.core.history import SLICE, Aborting, Counted, Entered, Healing, History, Injected, Observed, Slice
@@ -21,8 +22,7 @@ _EDGE = 1e-6
 """Run seconds this close are the same instant: it is far under a slice, and far over what floats get wrong."""
 
 
-@dataclass(frozen=True, slots=True)
-class Cell:
+class Cell(msgspec.Struct, frozen=True):
     """Requests that were meant to be sent in [start, end), run seconds. `latency` is of the good ones."""
 
     start: float
@@ -31,7 +31,7 @@ class Cell:
     unsent: int = 0
     good: int = 0
     bad: int = 0
-    latency: Mapping[int, int] = field(default_factory=dict)
+    latency: Mapping[int, int] = msgspec.field(default_factory=dict)
 
     @property
     def answered(self) -> int:

@@ -5,8 +5,9 @@ little of a short one. A run that can't be decided for that reason need not be c
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from math import ceil
+
+import msgspec
 
 from aftershock.core.budget import ENOUGH
 from aftershock.core.plan import Plan, Step
@@ -18,8 +19,7 @@ LANDS = 1.0
 """Seconds until a fault is usually proved landed."""
 
 
-@dataclass(frozen=True)
-class Short:
+class Short(msgspec.Struct, frozen=True):
     """A step that is held for too short a time to be multiplied for an objective; `needed` in whole seconds."""
 
     step: Step

@@ -6,8 +6,9 @@ by which the reaper finds it. The API server's clock is the one that leases coun
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from aftershock.adapters import kubernetes as k8s
 from aftershock.adapters.kubernetes import Api
@@ -34,8 +35,7 @@ PATIENCE = 12.0
 OVER = ("Succeeded", "Failed")
 
 
-@dataclass(frozen=True)
-class Ground:
+class Ground(msgspec.Struct, frozen=True):
     """Where a stack's pods are: the API, their namespace, and the stack's name."""
 
     api: Api

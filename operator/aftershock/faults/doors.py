@@ -6,7 +6,8 @@ pod can be reached from here, the canary says so, and proves nothing.
 
 import asyncio
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+import msgspec
 
 from aftershock.adapters.canary import Line, knock
 from aftershock.faults.cluster import Tree, uid_of
@@ -18,8 +19,7 @@ MOST = 20
 """Doors that are knocked at, of however many pods."""
 
 
-@dataclass(frozen=True)
-class Door:
+class Door(msgspec.Struct, frozen=True):
     """One port of one pod."""
 
     pod: str

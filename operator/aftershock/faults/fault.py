@@ -1,7 +1,6 @@
 """What a fault is to the rest of the house: a name, typed parameters, and a way to hold it for one lease."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
@@ -21,8 +20,7 @@ class Parameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     told: ClassVar[tuple[Cel, ...]] = ()
 
 
-@dataclass(frozen=True)
-class Site:
+class Site(msgspec.Struct, frozen=True):
     """Where a fault is held: a named target of a stack. `folder` is where the stack's file lies; relative paths start there.
 
     `collateral`: Stack and Experiment both allow that what belongs to nobody in the Stack suffers too.
@@ -34,8 +32,7 @@ class Site:
     collateral: bool = False
 
 
-@dataclass(frozen=True)
-class Evidence:
+class Evidence(msgspec.Struct, frozen=True):
     """What a second observer saw. `holds` answers "is the fault there?"; `saw` is for the person who doubts it."""
 
     holds: bool
@@ -65,8 +62,11 @@ class Hold(Protocol):
         """Let go of observers. Never raises."""
 
 
-@dataclass(frozen=True)
-class Fault:
+def _nothing(_site: Site, _lease: Lease) -> Mapping[str, Any]:
+    return {}
+
+
+class Fault(msgspec.Struct, frozen=True):
     """A registry entry. `clock` reads the target's own clock (seconds since the epoch); `undo` goes on record before inject."""
 
     name: str
@@ -75,4 +75,4 @@ class Fault:
     parameters: type[Parameters]
     hold: Callable[[Site, Lease, Any], Hold]
     clock: Callable[[Site], Awaitable[float]]
-    undo: Callable[[Site, Lease], Mapping[str, Any]] = field(default=lambda _site, _lease: {})
+    undo: Callable[[Site, Lease], Mapping[str, Any]] = _nothing

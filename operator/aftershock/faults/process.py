@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from aftershock.adapters import processes, records, supervisor
+from aftershock.adapters.lease_files import path_of
 from aftershock.adapters.processes import Process
 from aftershock.adapters.records import Record
 from aftershock.adapters.threads import within
@@ -81,7 +82,7 @@ class ProcessHold:
 
     async def left(self) -> list[str]:
         """Name the record, if it is still there."""
-        path = records.path_of(self.site.folder, self.lease.name)
+        path = path_of(self.site.folder, self.lease.name)
         return [f"{self.lease.fault} of {self.workload.name}: {path}"] if path.exists() else []
 
     async def close(self) -> None:
@@ -103,12 +104,12 @@ class ProcessHold:
 
     def recorded(self) -> Record | None:
         """Return what is on record for this lease."""
-        return records.get(records.path_of(self.site.folder, self.lease.name))
+        return records.get(path_of(self.site.folder, self.lease.name))
 
 
 def heal_record(folder: Any, lease: str) -> None:
     """Undo the record of a lease and remove it, if there is one."""
-    record = records.get(records.path_of(folder, lease))
+    record = records.get(path_of(folder, lease))
     if record is not None:
         undo_record(record)
         records.drop(folder, lease)

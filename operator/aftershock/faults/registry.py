@@ -1,44 +1,48 @@
-"""Every fault, one line each."""
+"""Every fault, one line each. A fault's module is imported when the fault is first asked for.
 
-from collections.abc import Mapping
+`link-down` is `LINK_DOWN` in `aftershock/faults/link_down.py`: a name is all that has to stand here. So whoever uses one fault
+pays for one, and whoever uses none for none.
+"""
 
-from aftershock.faults.bandwidth import BANDWIDTH
-from aftershock.faults.db_connection_exhaustion import DB_CONNECTION_EXHAUSTION
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+
 from aftershock.faults.fault import Fault
-from aftershock.faults.latency import LATENCY
-from aftershock.faults.limit_data import LIMIT_DATA
-from aftershock.faults.link_down import LINK_DOWN
-from aftershock.faults.node_drain import NODE_DRAIN
-from aftershock.faults.pod_kill import POD_KILL
-from aftershock.faults.process_hold_down import PROCESS_HOLD_DOWN
-from aftershock.faults.process_kill import PROCESS_KILL
-from aftershock.faults.process_pause import PROCESS_PAUSE
-from aftershock.faults.region_loss import REGION_LOSS
-from aftershock.faults.reset_peer import RESET_PEER
-from aftershock.faults.slicer import SLICER
-from aftershock.faults.slow_close import SLOW_CLOSE
-from aftershock.faults.timeout import TIMEOUT
-from aftershock.faults.traffic_spike import TRAFFIC_SPIKE
-from aftershock.faults.workload_hold_down import WORKLOAD_HOLD_DOWN
 
-_ALL = (
-    DB_CONNECTION_EXHAUSTION,
-    LATENCY,
-    BANDWIDTH,
-    SLOW_CLOSE,
-    TIMEOUT,
-    RESET_PEER,
-    SLICER,
-    LIMIT_DATA,
-    LINK_DOWN,
-    PROCESS_KILL,
-    PROCESS_PAUSE,
-    PROCESS_HOLD_DOWN,
-    POD_KILL,
-    WORKLOAD_HOLD_DOWN,
-    NODE_DRAIN,
-    REGION_LOSS,
-    TRAFFIC_SPIKE,
+_NAMES = (
+    "db-connection-exhaustion",
+    "latency",
+    "bandwidth",
+    "slow-close",
+    "timeout",
+    "reset-peer",
+    "slicer",
+    "limit-data",
+    "link-down",
+    "process-kill",
+    "process-pause",
+    "process-hold-down",
+    "pod-kill",
+    "workload-hold-down",
+    "node-drain",
+    "region-loss",
+    "traffic-spike",
 )
 
-FAULTS: Mapping[str, Fault] = {fault.name: fault for fault in _ALL}
+
+class _Registry(Mapping[str, Fault]):
+    def __getitem__(self, name: str) -> Fault:
+        if name not in _NAMES:
+            raise KeyError(name)
+        place = name.replace("-", "_")
+        fault: Fault = getattr(import_module(f"aftershock.faults.{place}"), place.upper())
+        return fault
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_NAMES)
+
+    def __len__(self) -> int:
+        return len(_NAMES)
+
+
+FAULTS: Mapping[str, Fault] = _Registry()

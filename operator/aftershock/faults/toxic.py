@@ -6,8 +6,9 @@ of the lease in it. The canary is a new connection each time.
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from aftershock.adapters.canary import Line
 from aftershock.adapters.threads import within
@@ -27,16 +28,14 @@ ROUNDS = 2
 """How often a look tries to meet a toxic that only a share of connections meets, before it says that it is gone."""
 
 
-@dataclass(frozen=True)
-class Sight:
+class Sight(msgspec.Struct, frozen=True):
     """What one canary met: the effect or not, and in words."""
 
     effect: bool
     saw: str
 
 
-@dataclass(frozen=True)
-class Kind:
+class Kind(msgspec.Struct, frozen=True):
     """One of Toxiproxy's toxics as a fault.
 
     `shows(line, wanted, ways)` sends one canary that tells whether the toxic acts in all `ways` (1 or 2 directions).

@@ -5,9 +5,10 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path as File
 from typing import Any, Generic, TypeVar, cast
+
+import msgspec
 
 from aftershock.model.check import FaultType, Walk, locate
 from aftershock.model.era import Era
@@ -29,15 +30,17 @@ Kind_co = TypeVar("Kind_co", bound=Kind, covariant=True)
 Faults = Mapping[str, FaultType]
 
 
-@dataclass(frozen=True)
-class Document(Generic[Kind_co]):
+class Document(msgspec.Struct, Generic[Kind_co], frozen=True):
     """One sound document. `tree` is what stood in YAML, `sha256` the digest of the whole file in hexadecimal digits."""
 
     object: Kind_co
     tree: dict[str, Any]
     file: str
     sha256: str
-    node: Node = field(repr=False)
+    node: Node
+
+    def __repr__(self) -> str:
+        return f"<{self.kind} {self.name} of {self.file}>"
 
     @property
     def kind(self) -> str:
@@ -54,8 +57,7 @@ class Document(Generic[Kind_co]):
         return Problem(self.file, locate(self.node, path), written(path), message, advice)
 
 
-@dataclass(frozen=True)
-class Loaded:
+class Loaded(msgspec.Struct, frozen=True):
     """A file: its sound documents, and everything that is wrong with the others."""
 
     file: str

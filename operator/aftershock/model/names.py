@@ -5,7 +5,8 @@ So patterns are anchored, know no look-around, spell their classes out in ASCII,
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+
+import msgspec
 
 from aftershock.model.bounds import LONGEST_TEXT
 from aftershock.model.problem import printable
@@ -26,8 +27,7 @@ MARK = f"[^{_BLANK}]"
 """Found in every text that has something in it."""
 
 
-@dataclass(frozen=True)
-class Shape:
+class Shape(msgspec.Struct, frozen=True):
     """How a text has to look. Called with a text it yields what is wrong with it, and what would do; nothing if it is fine.
 
     `wrong` says what was found, with `{}` for the text. `hints` know better for some that don't fit: a pattern for their
@@ -38,7 +38,7 @@ class Shape:
     longest: int
     wrong: str
     advice: str
-    hints: tuple[tuple[str, str, str], ...] = field(default=())
+    hints: tuple[tuple[str, str, str], ...] = ()
 
     def __call__(self, text: str) -> Iterator[Complaint]:
         """Yield what is wrong with a text."""

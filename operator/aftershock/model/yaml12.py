@@ -8,9 +8,9 @@ aliases can't blow a small file up. Nothing here knows what the documents mean.
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 import yaml
 
 from aftershock.model.problem import Problem, printable, written
@@ -53,8 +53,7 @@ _ELSEWHERE = (
 """What kubectl would take a plain scalar for that is something else here."""
 
 
-@dataclass(frozen=True)
-class Node:
+class Node(msgspec.Struct, frozen=True):
     """A value and where it stands (`line` and `column` count from 1; None for a tree that stood in no file).
 
     `value` is None, a bool, int, float or str, a list of nodes, or a dict of nodes by key; `keys` has the keys' own lines.
@@ -64,7 +63,7 @@ class Node:
     value: Any
     line: int | None = None
     column: int | None = None
-    keys: dict[str, int | None] = field(default_factory=dict)
+    keys: dict[str, int | None] = msgspec.field(default_factory=dict)
     size: int = 1
     broken: bool = False
 

@@ -1,8 +1,9 @@
 """HTTP requests as an indicator: the same bytes again and again, and a look at each answer."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from aftershock.adapters import secrets
 from aftershock.errors import InputError
@@ -20,8 +21,7 @@ Peers = Callable[[Url], Peer]
 """Finds the peer that a URL speaks of; those who share it share its connections."""
 
 
-@dataclass(frozen=True)
-class Means:
+class Means(msgspec.Struct, frozen=True):
     """What probes work with, whatever their kind. Relative secret files start at `folder`."""
 
     loop: Loop

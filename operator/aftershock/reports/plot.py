@@ -6,7 +6,6 @@ interpolated. Pure.
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import ceil
 
 import msgspec
@@ -59,8 +58,7 @@ class Series(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     points: list[Point]
 
 
-@dataclass(frozen=True)
-class Record:
+class Record(msgspec.Struct, frozen=True):
     """All that is on record of one indicator, as cells: the row that the judge sees, with a place for what is missing."""
 
     indicator: str

@@ -5,10 +5,12 @@ Pure: journal and judgements in, plain records out. It decides nothing: every tr
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from math import inf
 from typing import Any
+
+import msgspec
+from msgspec.structs import replace
 
 from aftershock.core.history import (
     Aborting,
@@ -46,8 +48,7 @@ TRUTH_SIGN = {Truth.TRUE: "✔", Truth.FALSE: "✘", Truth.UNKNOWN: "?"}
 HOLDS = {True: "fault there", False: "no fault"}
 
 
-@dataclass(frozen=True)
-class Stretch:
+class Stretch(msgspec.Struct, frozen=True):
     """A phase of the run, in run seconds."""
 
     phase: str
@@ -56,8 +57,7 @@ class Stretch:
     why: str
 
 
-@dataclass(frozen=True)
-class Window:
+class Window(msgspec.Struct, frozen=True):
     """One injection as it happened, in run seconds; None for what the journal has no record of.
 
     `expires` is in seconds since the epoch on the target's clock. `end` closes the window on a plot: when it was healed,
@@ -74,11 +74,10 @@ class Window:
     end: float
     healed: Healed | None
     represents: float | None
-    evidence: list[Observed] = field(default_factory=list)
+    evidence: list[Observed] = msgspec.field(default_factory=list)
 
 
-@dataclass(frozen=True)
-class Mark:
+class Mark(msgspec.Struct, frozen=True):
     """An instant worth a flag on the timeline."""
 
     at: float
@@ -301,8 +300,7 @@ def ended(window: Window) -> str:
     return f"{who[window.healed.by]} at {instant(window.healed.at)}, {state}: {window.healed.saw}"
 
 
-@dataclass(frozen=True)
-class Sighting:
+class Sighting(msgspec.Struct, frozen=True):
     """Observations in a row that say the same: when, by whom, what. `times` of them, asked from `first` to `last`.
 
     `varied`: their numbers differ, and `saw` has those of the first.

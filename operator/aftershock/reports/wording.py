@@ -24,6 +24,8 @@ def printable(text: str) -> str:
     >>> printable("a\x1b[31mb")
     'a\ufffd[31mb'
     """
+    if text.isascii() and text.isprintable():
+        return text
     return "".join("\ufffd" if _unsafe(character) else character for character in text)
 
 

@@ -1,15 +1,15 @@
 """The run's clock: seconds since its origin, on CLOCK_MONOTONIC, which every process of a machine shares and no one sets."""
 
 import time
-from dataclasses import dataclass, field
+
+import msgspec
 
 
-@dataclass(frozen=True)
-class RunClock:
+class RunClock(msgspec.Struct, frozen=True):
     """`monotonic` and `epoch` are one instant, the origin, on two clocks."""
 
-    monotonic: float = field(default_factory=time.monotonic)
-    epoch: float = field(default_factory=time.time)
+    monotonic: float = msgspec.field(default_factory=time.monotonic)
+    epoch: float = msgspec.field(default_factory=time.time)
 
     def now(self) -> float:
         """Return run seconds, to the tenth of a millisecond."""

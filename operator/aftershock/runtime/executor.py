@@ -6,8 +6,9 @@ adapters, and writes down what happened.
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
+
+import msgspec
 
 from aftershock.core.history import Aborting, Any_, Cleaned, Ended, Entered, Errored
 from aftershock.core.lease import Lease
@@ -31,8 +32,7 @@ TICK = 0.2
 """Seconds between two questions whether the stack has recovered."""
 
 
-@dataclass(frozen=True)
-class Inputs:
+class Inputs(msgspec.Struct, frozen=True):
     """All that a run needs, read and checked. `folder` is where the stack's file lies."""
 
     run: str
@@ -45,8 +45,7 @@ class Inputs:
     folder: Path
 
 
-@dataclass
-class Executor:
+class Executor(msgspec.Struct):
     """One run. `abort` may be called at any time, from a signal handler too."""
 
     inputs: Inputs
@@ -54,7 +53,7 @@ class Executor:
     clock: RunClock
     phase: Phase = Phase.PENDING
     failure: AftershockError | None = None
-    stop: asyncio.Event = field(default_factory=asyncio.Event)
+    stop: asyncio.Event = msgspec.field(default_factory=asyncio.Event)
     _watch: Watch | None = None
 
     def abort(self, event: Aborting) -> None:

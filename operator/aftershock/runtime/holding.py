@@ -7,7 +7,8 @@ import asyncio
 import math
 import time
 from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass
+
+import msgspec
 
 from aftershock.core.history import Healed, Healing, Injected, Intended, Noted, Observed
 from aftershock.core.lease import GRACE, Lease
@@ -32,8 +33,7 @@ INJECT_WITHIN = 20.0
 """Seconds that an injection may take; every call within it has a shorter deadline of its own."""
 
 
-@dataclass(frozen=True)
-class Injection:
+class Injection(msgspec.Struct, frozen=True):
     """One step with what it takes to carry it out."""
 
     step: Step
@@ -42,8 +42,7 @@ class Injection:
     parameters: Parameters
 
 
-@dataclass(frozen=True)
-class Circumstances:
+class Circumstances(msgspec.Struct, frozen=True):
     """What an injection shares with the rest of the run.
 
     `heal_hard` asks the reaper's way of healing for help, and says what that came to; `offered` tells whether the load is a

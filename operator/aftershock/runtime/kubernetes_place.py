@@ -5,9 +5,10 @@ What lies in a namespace is read once for all of its stacks that are looked at i
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from threading import Lock
+
+import msgspec
 
 from aftershock.adapters import kubernetes as k8s
 from aftershock.adapters.kubernetes import Api, Resource
@@ -17,7 +18,8 @@ from aftershock.errors import AftershockError, TargetError
 from aftershock.faults import cordon, workload_hold_down
 from aftershock.faults.cluster import HELD, STACK, Ground, Tree, ground_of, uid_of
 from aftershock.model.stack import Stack
-from aftershock.runtime.place import HEAL, LOOK, Looked, Trace, undo_all
+from aftershock.runtime.place import HEAL, KUBERNETES, LOOK, Looked, Trace, undo_all
+from aftershock.runtime.places import has_nodes
 
 QUEUE = 3.0
 """Seconds to wait for another thread that reads."""
@@ -26,23 +28,11 @@ FRESH = 0.3
 """Seconds for which what was read of a namespace is good for its other stacks too."""
 
 
-def in_cluster(stack: Stack) -> bool:
-    """Tell whether anything that the stack names could be held through the Kubernetes API."""
-    return _has_pods(stack) or _has_nodes(stack)
-
-
-def _has_pods(stack: Stack) -> bool:
-    return any(workload.selector for workload in stack.spec.workloads)
-
-
-def _has_nodes(stack: Stack) -> bool:
-    return bool(stack.spec.nodes) or any(region.nodes for region in stack.spec.regions)
-
-
 class KubernetesPlace:
     """What is held through the API for one stack."""
 
-    name = "the Kubernetes API"
+    name = KUBERNETES
+    costly = True
 
     def __init__(self, stack: Stack) -> None:
         self._stack = stack
@@ -66,7 +56,7 @@ class KubernetesPlace:
 
     def _look(self) -> Looked:
         ground = ground_of(self._stack, hurried=True)
-        snapshot = _read(ground, nodes=_has_nodes(self._stack))
+        snapshot = _read(ground, nodes=has_nodes(self._stack))
         looked = Looked(snapshot.now, [])
         for resource, tree in snapshot.held:
             if _whose(tree) in {"", ground.whose}:
@@ -100,8 +90,7 @@ def _undo(ground: Ground, resource: Resource, tree: Tree, lease: Lease) -> None:
         workload_hold_down.restore(ground.api, resource, ground.namespace, name, lease.name)
 
 
-@dataclass(frozen=True)
-class _Snapshot:
+class _Snapshot(msgspec.Struct, frozen=True):
     """What bore our label, or why that can't be told; and when: on the API server's clock, and on our monotonic one."""
 
     now: float

@@ -2,15 +2,14 @@
 
 import asyncio
 import os
-import platform
-import secrets as randomness
 import signal
 import string
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
+
+import msgspec
 
 from aftershock import __version__
 from aftershock.adapters import secrets
@@ -34,8 +33,7 @@ TOKEN = 8
 _ALPHABET = string.ascii_lowercase + string.digits
 
 
-@dataclass(frozen=True)
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True):
     """What came of a run. `failure` is the tool's own, if it failed; the history is judged all the same."""
 
     folder: RunFolder
@@ -44,8 +42,7 @@ class Outcome:
     failure: AftershockError | None
 
 
-@dataclass(frozen=True)
-class Identity:
+class Identity(msgspec.Struct, frozen=True):
     """What a run is called. `holds` is what no other run of this machine may hold meanwhile."""
 
     token: str
@@ -55,8 +52,11 @@ class Identity:
     @classmethod
     def new(cls, request: Request) -> "Identity":
         """Name a run of this machine: after its experiment, with a token nobody else has."""
-        token = "".join(randomness.choice(_ALPHABET) for _ in range(TOKEN))
-        return cls(token, RunFolder(request.runs / f"{request.experiment.name}-{token}"), request.stack.name)
+        number, letters = int.from_bytes(os.urandom(16)), ""
+        while len(letters) < TOKEN:
+            number, place = divmod(number, len(_ALPHABET))
+            letters += _ALPHABET[place]
+        return cls(letters, RunFolder(request.runs / f"{request.experiment.name}-{letters}"), request.stack.name)
 
 
 def _say(text: str) -> None:
@@ -68,8 +68,7 @@ def _say(text: str) -> None:
         print(text, file=sys.stderr, flush=True)
 
 
-@dataclass(frozen=True)
-class Audience:
+class Audience(msgspec.Struct, frozen=True):
     """Who takes part in a run besides its executor.
 
     `watchers` get each event; `warn` what a person has to know at once (it has to write it out before it returns);
@@ -123,6 +122,7 @@ def _launch(request: Request, identity: Identity, audience: Audience) -> Outcome
 
 
 def _begun(request: Request, run: str, token: str, clock: RunClock) -> Begun:
+    system = os.uname()  # the module `platform` would start a program to find out more
     document = Redactor(secrets.seen()).document
     documents: list[Document[Kind]] = [request.experiment, request.stack, *request.era_documents]
     return Begun(
@@ -135,7 +135,11 @@ def _begun(request: Request, run: str, token: str, clock: RunClock) -> Begun:
         eras=[document(era.tree) for era in request.era_documents],
         judge_by=[era.metadata.name for era in request.eras],
         fingerprints={f"{each.kind}/{each.name}": each.sha256 for each in documents},
-        versions={"aftershock": __version__, "python": platform.python_version(), "system": platform.platform()},
+        versions={
+            "aftershock": __version__,
+            "python": sys.version.split()[0],
+            "system": f"{system.sysname} {system.release} {system.machine}",
+        },
     )
 
 

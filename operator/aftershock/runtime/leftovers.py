@@ -5,20 +5,19 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from aftershock.core.history import Any_, Noted
 from aftershock.core.lease import GRACE, Lease
 from aftershock.errors import AftershockError, HeldError, TargetError
-from aftershock.faults import created
 from aftershock.faults.fault import Site
-from aftershock.faults.link import clock as toxiproxy_clock
-from aftershock.model.stack import Stack
+from aftershock.model.stack import Link, Stack
 from aftershock.runtime import reaper
 from aftershock.runtime.clock import RunClock
-from aftershock.runtime.kubernetes_place import KubernetesPlace
+from aftershock.runtime.place import KUBERNETES
 
 if TYPE_CHECKING:
     from aftershock.runtime.executor import Inputs
@@ -37,17 +36,16 @@ ends within 2 s of its answering, and the verdict is worth the wait.
 AGAIN = 0.5
 
 
-@dataclass(frozen=True)
-class Left:
+class Left(msgspec.Struct, frozen=True):
     """A line a trace that is left, and one a place that did not answer."""
 
-    left: list[str] = field(default_factory=list)
-    unasked: list[str] = field(default_factory=list)
+    left: list[str] = msgspec.field(default_factory=list)
+    unasked: list[str] = msgspec.field(default_factory=list)
 
     @property
     def api_alone(self) -> bool:
         """Tell whether only the Kubernetes API did not answer."""
-        return not self.left and all(line.startswith(KubernetesPlace.name) for line in self.unasked)
+        return not self.left and all(line.startswith(KUBERNETES) for line in self.unasked)
 
 
 async def clear_the_way(inputs: "Inputs", record: Callable[[Any_], None], clock: RunClock) -> None:
@@ -79,11 +77,27 @@ async def clear_the_way(inputs: "Inputs", record: Callable[[Any_], None], clock:
 
 
 async def _create_links(inputs: "Inputs") -> None:
-    made = [link for link in inputs.stack.spec.links if link.proxy is None]
-    for link in made[:1]:
-        now = await toxiproxy_clock(Site(inputs.stack, link.name, inputs.folder))
-        expires = math.ceil(now + inputs.plan.longest + CLEANUP + GRACE)
-        await created.create(inputs.stack, inputs.token, expires)
+    made = _made(inputs.stack)
+    if not made:
+        return
+    from aftershock.faults import created, link
+
+    now = await link.clock(Site(inputs.stack, made[0].name, inputs.folder))
+    expires = math.ceil(now + inputs.plan.longest + CLEANUP + GRACE)
+    await created.create(inputs.stack, inputs.token, expires)
+
+
+async def _remove_links(inputs: "Inputs") -> None:
+    if _made(inputs.stack):
+        from aftershock.faults import created
+
+        with suppress(AftershockError):  # the places are asked about it too
+            await created.remove(inputs.stack, inputs.token)
+
+
+def _made(stack: Stack) -> list[Link]:
+    """Return the links that exist only for a run."""
+    return [link for link in stack.spec.links if link.proxy is None]
 
 
 async def heal(inputs: "Inputs") -> None:
@@ -102,8 +116,7 @@ async def heal_one(inputs: "Inputs", lease: Lease) -> list[str]:
 
 async def clean(inputs: "Inputs", patience: float = PATIENCE) -> Left:
     """Remove what was created for the run, ask every place what is left, heal that, and ask again for so many seconds."""
-    with suppress(AftershockError):  # the places below are asked about it too
-        await created.remove(inputs.stack, inputs.token)
+    await _remove_links(inputs)
     begun = time.monotonic()
     while True:
         left = await ask(inputs.stack, inputs.folder, inputs.token)

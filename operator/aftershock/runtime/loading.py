@@ -1,7 +1,6 @@
 """From names and files to a checked request: experiment, stack, eras, faults. Nothing is touched; all errors at once."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -29,8 +28,7 @@ YAML = (".yaml", ".yml")
 K = TypeVar("K", bound=Kind)
 
 
-@dataclass(frozen=True)
-class Request:
+class Request(msgspec.Struct, frozen=True):
     """A run that could be started: everything read, checked and found to fit."""
 
     experiment: Document[Experiment]
@@ -210,8 +208,7 @@ def _one(path: Path, kind: type[K]) -> Document[K]:
 # Validation of whole folders
 
 
-@dataclass(frozen=True)
-class Found:
+class Found(msgspec.Struct, frozen=True):
     """What `validate` saw."""
 
     files: Sequence[Path]

@@ -1,8 +1,9 @@
 """What a place is to the reaper: where a fault of ours can be, what lies there, and how it is taken away."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Protocol
+
+import msgspec
 
 from aftershock.core.lease import Lease
 from aftershock.errors import AftershockError, TargetError, WedgedError
@@ -13,32 +14,34 @@ LOOK = 4.0
 HEAL = 20.0
 """Seconds that it may take to be healed, the restart of a wedged part included."""
 
+KUBERNETES = "the Kubernetes API"
+"""What the place of that kind is called."""
 
-@dataclass(frozen=True)
-class Trace:
+
+class Trace(msgspec.Struct, frozen=True):
     """Something that bears our name: `what` it is, for a person; `undo` takes it away (in a thread; twice is once)."""
 
     lease: Lease
     what: str
-    undo: Callable[[], None] | None = field(compare=False, default=None)
+    undo: Callable[[], None] | None = None
 
     def __str__(self) -> str:
         return self.what
 
 
-@dataclass(frozen=True)
-class Looked:
+class Looked(msgspec.Struct, frozen=True):
     """What bears our name at a place, and the place's clock (seconds since the epoch). `odd`: what can't be told."""
 
     now: float
     traces: list[Trace]
-    odd: list[str] = field(default_factory=list)
+    odd: list[str] = msgspec.field(default_factory=list)
 
 
 class Place(Protocol):
-    """Where a fault of ours can be."""
+    """Where a fault of ours can be. `costly`: whoever looks again and again should leave it some time in between."""
 
     name: str
+    costly: bool
 
     async def look(self) -> Looked:
         """Return what bears our name here. TargetError if the place can't be asked."""

@@ -1,225 +1,40 @@
 """The places that a stack names, where a fault of ours can be: what lies there, and how it is taken away.
 
 A place is a Toxiproxy, a database, the Kubernetes API, or the stack's own folder. Each tells what bears our name by its own
-clock; each is asked and healed by itself, with a deadline, so that one that is dead holds up no other.
+clock; each is asked and healed by itself, with a deadline, so that one that is dead holds up no other. What it takes to ask a
+place is imported when a stack names one: before anything is injected, as every place is looked at before that.
 """
 
-import asyncio
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
-from aftershock.adapters import lastseen, postgres, records, secrets, supervisor
-from aftershock.adapters.postgres import Login, SlotsTakenError
-from aftershock.adapters.threads import within
-from aftershock.adapters.toxiproxy import Proxy, Server, Toxic
-from aftershock.core.lease import Lease, parse
-from aftershock.errors import TargetError
-from aftershock.faults import created, link_down, region_loss
-from aftershock.faults.process import PATIENCE, heal_record
-from aftershock.model.stack import Database, Stack, SupervisorControl, ToxiproxyServer
-from aftershock.runtime.kubernetes_place import KubernetesPlace, in_cluster
-from aftershock.runtime.place import HEAL, LOOK, Looked, Place, Trace, undo_all
-
-RESTARTED = 8.0
-"""Seconds that a restarted Toxiproxy may take to answer again."""
+from aftershock.model.stack import Stack
+from aftershock.runtime.folder_place import FolderPlace
+from aftershock.runtime.place import Place
 
 
 def places(stack: Stack, folder: Path) -> Iterator[Place]:
     """Yield every place that the stack names."""
-    for each in stack.spec.toxiproxies:
-        yield ToxiproxyPlace(each, folder)
-    for database in stack.spec.databases:
-        yield DatabasePlace(database, folder)
-    if in_cluster(stack):
+    if stack.spec.toxiproxies:
+        from aftershock.runtime.toxiproxy_place import ToxiproxyPlace
+
+        yield from (ToxiproxyPlace(each, folder) for each in stack.spec.toxiproxies)
+    if stack.spec.databases:
+        from aftershock.runtime.database_place import DatabasePlace
+
+        yield from (DatabasePlace(database, folder) for database in stack.spec.databases)
+    if has_pods(stack) or has_nodes(stack):
+        from aftershock.runtime.kubernetes_place import KubernetesPlace
+
         yield KubernetesPlace(stack)
     yield FolderPlace(folder)
 
 
-class ToxiproxyPlace:
-    """Toxics that bear our name; disabled proxies with a companion that does; proxies that were created for a run."""
-
-    def __init__(self, spec: ToxiproxyServer, folder: Path) -> None:
-        self.name = f"Toxiproxy {spec.name}"
-        self.spec, self.folder = spec, folder
-        self.server = Server(spec.name, spec.url)
-
-    async def look(self) -> Looked:
-        """Read every proxy with its toxics, and remember them for a repair."""
-        return await within(LOOK, self._look)
-
-    async def heal(self, traces: list[Trace]) -> list[str]:
-        """Remove toxics first, then proxies."""
-        return await within(HEAL, undo_all, sorted(traces, key=lambda trace: trace.lease.fault == created.FAULT))
-
-    async def repair(self, due: Callable[[Lease, float], bool]) -> list[str]:
-        """Restart it if it was last seen with something of ours that is due, and put back what it held besides."""
-        return await within(HEAL, self._repair, due)
-
-    def close(self) -> None:
-        """Let go of connections."""
-        self.server.close()
-
-    def _look(self) -> Looked:
-        proxies = self.server.proxies()
-        lastseen.remember(self.folder, self.server.name, proxies)
-        return Looked(self.server.now(), list(self._traces(proxies)))
-
-    def _traces(self, proxies: dict[str, Proxy]) -> Iterator[Trace]:
-        for proxy in proxies.values():
-            for toxic in proxy.toxics:
-                if lease := parse(toxic.name):
-                    yield self._toxic(lease, proxy, toxic)
-            if (lease := parse(proxy.name)) and lease.fault == created.FAULT:
-                what = f"the proxy {proxy.name} of {self.name}"
-                yield Trace(lease, what, lambda name=proxy.name: self.server.delete(name))  # type: ignore[misc]
-
-    def _toxic(self, lease: Lease, proxy: Proxy, toxic: Toxic) -> Trace:
-        if lease.fault in {link_down.NAME, region_loss.NAME}:
-            what = f"the disabled proxy {proxy.name} of {self.name} ({toxic.name})"
-            return Trace(lease, what, lambda: link_down.revive(self.server, proxy.name, toxic.name))
-        what = f"the toxic {toxic.name} of the proxy {proxy.name} of {self.name}"
-        return Trace(lease, what, lambda: self.server.remove_toxic(proxy.name, toxic.name))
-
-    def _repair(self, due: Callable[[Lease, float], bool]) -> list[str]:
-        """A wedged server can't say what it holds; what it was last seen with says whether the wedge can be ours."""
-        held = lastseen.recall(self.folder, self.server.name)
-        now = self.server.now()
-        if not any(due(trace.lease, now) for trace in self._traces(held)):
-            raise TargetError(
-                f"{self.name} is wedged, but nothing of ours that is past its lease was last seen there",
-                "restart it, if nobody else is about to",
-            )
-        if self.spec.restart is None:
-            raise TargetError(
-                f"{self.name} is wedged (a client that stops reading makes the removal of a toxic hang), and the Stack"
-                " doesn't say how to restart it",
-                f"restart the Toxiproxy at {self.spec.url} by hand, then `aftershock reap`; or add `restart:` to the Stack",
-            )
-        self.server.close()
-        restart(self.server, self.spec.restart.supervisor)
-        put_back(self.server, held, lambda name: (lease := parse(name)) is not None and due(lease, now))
-        return [f"{self.name} was wedged; it was restarted, and has its {len(held)} proxies again"]
+def has_pods(stack: Stack) -> bool:
+    """Tell whether a workload of the stack is made of pods."""
+    return any(workload.selector for workload in stack.spec.workloads)
 
 
-def restart(server: Server, control: SupervisorControl) -> None:
-    """Kill it (a wedged one doesn't end when asked to) and wait until it answers again."""
-    wedged = supervisor.info(control).pid
-    if wedged:
-        supervisor.signal(control, "KILL")
-    end = time.monotonic() + RESTARTED
-    while time.monotonic() < end:
-        told = supervisor.info(control)
-        if told.state in {"STOPPED", "EXITED", "FATAL"}:
-            supervisor.start(control)
-        if told.pid not in {None, wedged} and server.alive():
-            return
-        time.sleep(0.05)
-    raise TargetError(
-        f"Toxiproxy {server.name} doesn't answer after its restart", f"see {supervisor.info(control).log}"
-    )
-
-
-def put_back(server: Server, held: dict[str, Proxy], gone: Callable[[str], bool]) -> None:
-    """Give a server back what it held, except what is `gone` by its name: whose lease is over."""
-    there = server.proxies()
-    wanted = [proxy for proxy in held.values() if not gone(proxy.name)]
-    server.populate([_as_it_was(proxy) for proxy in wanted if proxy.name not in there])
-    for proxy in wanted:
-        for toxic in proxy.toxics:
-            if not gone(toxic.name):
-                server.add_toxic(proxy.name, toxic)
-
-
-def _as_it_was(proxy: Proxy) -> Proxy:
-    """A proxy that was disabled by one of our companions comes back enabled: the restart has healed it."""
-    ours = any(parse(toxic.name) for toxic in proxy.toxics)
-    return Proxy(proxy.name, proxy.listen, proxy.upstream, proxy.enabled or ours)
-
-
-class DatabasePlace:
-    """Sessions whose application_name is a lease's. The server ends them by itself; this is for what outlived that."""
-
-    def __init__(self, spec: Database, folder: Path) -> None:
-        self.name = f"database {spec.name}"
-        self.spec, self.folder = spec, folder
-
-    async def look(self) -> Looked:
-        """Read pg_stat_activity. With every slot taken there is none to look from, unless the observer has one."""
-        try:
-            async with asyncio.timeout(LOOK), postgres.session(self._login(), postgres.OBSERVER) as opened:
-                now = await postgres.now(opened)
-                activity = await postgres.activity(opened)
-        except TimeoutError:
-            raise TargetError(f"the {self.name} did not answer within {LOOK:g} s", "see whether it runs") from None
-        except SlotsTakenError as error:
-            raise TargetError(
-                f"{error.problem}; sessions of ours end by themselves with their lease",
-                "give the database an `observer:` that may use reserved slots, to be told of them meanwhile",
-            ) from None
-        counted: dict[Lease, int] = {}
-        for each in activity:
-            if lease := parse(each.name):
-                counted[lease] = counted.get(lease, 0) + 1
-        return Looked(
-            now, [Trace(lease, f"{n} sessions {lease.name} of the {self.name}") for lease, n in counted.items()]
-        )
-
-    async def heal(self, traces: list[Trace]) -> list[str]:
-        """Terminate the sessions."""
-        names = {trace.lease.name for trace in traces}
-        async with asyncio.timeout(HEAL), postgres.session(self._login(), postgres.OBSERVER) as opened:
-            doomed = [each.pid for each in await postgres.activity(opened) if each.name in names]
-            await postgres.terminate(opened, doomed)
-            end = time.monotonic() + LOOK
-            while any(each.name in names for each in await postgres.activity(opened)):
-                if time.monotonic() > end:
-                    raise TargetError(f"sessions of the {self.name} don't end", "see the server's log")
-                await asyncio.sleep(0.02)
-        return [trace.what for trace in traces]
-
-    async def repair(self, due: Callable[[Lease, float], bool]) -> list[str]:
-        """Nothing of ours wedges a database."""
-        raise NotImplementedError
-
-    def close(self) -> None:
-        """Nothing is kept open."""
-
-    def _login(self) -> Login:
-        return Login(self.spec.name, secrets.read(self.spec.observer or self.spec.dsn, self.folder))
-
-
-class FolderPlace:
-    """Lease records: processes that are paused, held down or were killed. This machine's clock."""
-
-    name = "the stack's folder"
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    async def look(self) -> Looked:
-        """Read the names of the records: they are all that is needed to know what is due."""
-        return await within(LOOK, self._look)
-
-    async def heal(self, traces: list[Trace]) -> list[str]:
-        """Undo what the records say."""
-        return await within(HEAL + PATIENCE, undo_all, traces)
-
-    async def repair(self, due: Callable[[Lease, float], bool]) -> list[str]:
-        """Nothing of ours wedges a folder."""
-        raise NotImplementedError
-
-    def close(self) -> None:
-        """Nothing is kept open."""
-
-    def _look(self) -> Looked:
-        looked = Looked(time.time(), [])
-        for path in records.paths(self.folder):
-            if lease := parse(path.stem):
-                looked.traces.append(self._trace(lease, path))
-            else:
-                looked.odd.append(f"{path} is no lease record of ours")
-        return looked
-
-    def _trace(self, lease: Lease, path: Path) -> Trace:
-        return Trace(lease, f"{lease.fault} on record in {path}", lambda: heal_record(self.folder, lease.name))
+def has_nodes(stack: Stack) -> bool:
+    """Tell whether the stack names nodes of a cluster."""
+    return bool(stack.spec.nodes) or any(region.nodes for region in stack.spec.regions)

@@ -7,17 +7,17 @@ dead one delays no other. `watch` survives whatever happens to the places, the s
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
+
+import msgspec
 
 from aftershock.core.lease import Lease
 from aftershock.errors import AftershockError, InputError, WedgedError
 from aftershock.model.load import load
 from aftershock.model.stack import Stack
-from aftershock.runtime.kubernetes_place import KubernetesPlace
 from aftershock.runtime.place import Looked, Place
-from aftershock.runtime.places import DatabasePlace, places
+from aftershock.runtime.places import places
 from aftershock.runtime.telling import Teller
 
 Scope = Literal["expired", "all"]
@@ -30,19 +30,18 @@ COSTLY_EVERY = 1.0
 """Seconds between two looks at a database (each costs it a login, and it ends our sessions by itself) or at an API server."""
 
 
-@dataclass
-class Sweep:
+class Sweep(msgspec.Struct):
     """What one sweep found, a line each. `healed`: what was undone. `left`: what is still there though it was due, or,
     when only asked, what is there. `unreachable`: places that could not be asked. `stuck`: the lines of `left` that need
     somebody's hands (StuckOnCleanup), each with what to do. `held` and `due`: the leases found when it began.
     """
 
-    healed: list[str] = field(default_factory=list)
-    left: list[str] = field(default_factory=list)
-    unreachable: list[str] = field(default_factory=list)
-    stuck: list[str] = field(default_factory=list)
-    held: list[Lease] = field(default_factory=list, compare=False)
-    due: list[Lease] = field(default_factory=list, compare=False)
+    healed: list[str] = msgspec.field(default_factory=list)
+    left: list[str] = msgspec.field(default_factory=list)
+    unreachable: list[str] = msgspec.field(default_factory=list)
+    stuck: list[str] = msgspec.field(default_factory=list)
+    held: list[Lease] = msgspec.field(default_factory=list)
+    due: list[Lease] = msgspec.field(default_factory=list)
 
     def add(self, other: "Sweep") -> None:
         """Take in what another place had."""
@@ -238,7 +237,7 @@ class _Watcher:
             self._tell.say(f"{stack}: {line}")
         for line in [*done.left, *done.unreachable]:
             self._tell.amiss(f"{stack}: {'StuckOnCleanup: ' if line in done.stuck else ''}{line}")
-        if isinstance(place, DatabasePlace | KubernetesPlace):
+        if place.costly:
             await asyncio.sleep(max(0.0, COSTLY_EVERY - self._every))
 
     async def _hook(self, hook: Callable[[Stack, Path], Awaitable[object]], stack: Stack, file: Path) -> None:

@@ -2,8 +2,9 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from aftershock.core.guardrail import Guard
 from aftershock.core.history import SLICE, Aborting, Any_, Counted, Errored, Noted, Slice, Tripped
@@ -11,18 +12,17 @@ from aftershock.core.offered import Offered
 from aftershock.errors import AftershockError
 from aftershock.model.experiment import Guardrail
 from aftershock.probes.order import Order, Sent
-from aftershock.probes.process import Prober
 from aftershock.runtime.clock import RunClock
 
 if TYPE_CHECKING:
+    from aftershock.probes.process import Prober
     from aftershock.runtime.executor import Inputs
 
 DRAIN = 30.0
 """Seconds that the probes may take to wait for what is in flight and to read the ledgers back."""
 
 
-@dataclass
-class Watch:
+class Watch(msgspec.Struct):
     """The probers of a run. `active`, `record`, `abort` and `blind` are the executor's.
 
     `active` tells whether the run is in its phase Active: guardrails watch only then.
@@ -35,13 +35,13 @@ class Watch:
     record: Callable[[Any_], None]
     abort: Callable[[Aborting], None]
     blind: Callable[[], None]
-    offered: Offered = field(default_factory=Offered)
-    _probers: list[Prober] = field(default_factory=list)
-    _load: Prober | None = None
-    _followers: list[asyncio.Task[None]] = field(default_factory=list)
-    _guards: list[Guard] = field(default_factory=list)
+    offered: Offered = msgspec.field(default_factory=Offered)
+    _probers: list["Prober"] = msgspec.field(default_factory=list)
+    _load: "Prober | None" = None
+    _followers: list[asyncio.Task[None]] = msgspec.field(default_factory=list)
+    _guards: list[Guard] = msgspec.field(default_factory=list)
     _draining: bool = False
-    _newest: dict[str, int] = field(default_factory=dict)
+    _newest: dict[str, int] = msgspec.field(default_factory=dict)
 
     async def start(self) -> None:
         """Start probes and load; return once both are ready. InputError or TargetError where one can't do its work."""
@@ -55,7 +55,9 @@ class Watch:
             self._load = await self._start(self._order("load", [plan.load[0]], until))
             await self._load.rates([(self.clock.now(), plan.load[1])])
 
-    async def _start(self, order: Order) -> Prober:
+    async def _start(self, order: Order) -> "Prober":
+        from aftershock.probes.process import Prober  # a run that measures nothing starts none
+
         prober = await Prober.start(order)
         self._probers.append(prober)
         self._followers.append(asyncio.create_task(self._follow(prober)))
@@ -86,7 +88,7 @@ class Watch:
         """Tell whether the record of every probed indicator reaches run second `until`."""
         return all(number * SLICE >= until for number in self._newest.values())
 
-    async def _follow(self, prober: Prober) -> None:
+    async def _follow(self, prober: "Prober") -> None:
         """Write down what a prober says until it ends; one that dies too early leaves the run without eyes."""
         try:
             async for event in prober.events():

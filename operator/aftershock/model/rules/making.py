@@ -7,8 +7,9 @@ read fields plainly; those that go through a list ask with `getattr(…, None)` 
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 from aftershock.model import names
 from aftershock.model.problem import Path, choose
@@ -21,8 +22,7 @@ Keywords = Mapping[str, Any]
 """Keywords of an OpenAPI v3 schema."""
 
 
-@dataclass(frozen=True)
-class Cel:
+class Cel(msgspec.Struct, frozen=True):
     """What must hold of a record or a value, as the API server's expression language says it, and what it says if it doesn't.
 
     `at` is the field that it is about, like `.of`; fields of the type itself only.
@@ -37,13 +37,12 @@ class Cel:
         return {"rule": self.holds, "message": self.message, **({"fieldPath": self.at} if self.at else {})}
 
 
-@dataclass(frozen=True)
-class Rule:
+class Rule(msgspec.Struct, frozen=True):
     """One rule. `fields`: what it says of fields, by their names in YAML; `cel`: what it says of the record as a whole."""
 
     find: Finds
     cel: tuple[Cel, ...] = ()
-    fields: Mapping[str, Keywords] = field(default_factory=dict)
+    fields: Mapping[str, Keywords] = msgspec.field(default_factory=dict)
 
     def __call__(self, record: Any) -> Findings:
         """Yield what is wrong with a record."""

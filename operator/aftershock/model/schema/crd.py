@@ -1,7 +1,6 @@
 """A kind as a CustomResourceDefinition: its names, its columns, and the schema of its spec and status."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from inspect import getdoc
 
 import msgspec
@@ -21,8 +20,7 @@ GROUP, VERSION = API_VERSION.split("/")
 _AGE = ("Age", ".metadata.creationTimestamp", "date")
 
 
-@dataclass(frozen=True)
-class Shown:
+class Shown(msgspec.Struct, frozen=True):
     """How kubectl shows a kind. Columns: heading, path, and for what is no text its type; a `*` before a heading: only wide."""
 
     short: tuple[str, ...]

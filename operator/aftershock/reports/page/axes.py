@@ -5,8 +5,9 @@ curves live in a stretched box (`BOX` units wide), so that no letter is ever squ
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from math import ceil, floor, log10
+
+import msgspec
 
 from aftershock.core.verdict import Interval
 
@@ -43,8 +44,7 @@ _STEPS = (
 _MOST_TICKS = 7
 
 
-@dataclass(frozen=True)
-class Across:
+class Across(msgspec.Struct, frozen=True):
     """Run seconds from `start` to `end`."""
 
     start: float
@@ -75,8 +75,7 @@ class Across:
         return [round(number * step, 3) for number in range(first, final + 1)]
 
 
-@dataclass(frozen=True)
-class Decades:
+class Decades(msgspec.Struct, frozen=True):
     """Latencies on a logarithmic scale between two powers of ten, in seconds."""
 
     low: float

@@ -1,7 +1,8 @@
 """A claim's bound as a bar: what was measured, as an interval, against what is allowed, on one axis."""
 
-from dataclasses import dataclass
 from typing import Literal
+
+import msgspec
 
 from aftershock.core.verdict import Claim, Interval, Truth
 from aftershock.reports.page.markup import Markup, element, unbroken
@@ -11,8 +12,7 @@ from aftershock.reports.wording import against, amount, measure
 Side = Literal["above", "below"] | None
 
 
-@dataclass(frozen=True)
-class Axis:
+class Axis(msgspec.Struct, frozen=True):
     """From `low` to `high`, in the claim's unit."""
 
     low: float

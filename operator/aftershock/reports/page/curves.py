@@ -4,7 +4,8 @@ A curve stops where the record stops and starts again where it does: nothing is 
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+
+import msgspec
 
 from aftershock.core.verdict import Bracket, Interval
 from aftershock.reports.page.axes import BOX, TALL, Across, Decades
@@ -23,8 +24,7 @@ MOST_MARKS = 20
 _TOP, _GROUND = 6, 6
 
 
-@dataclass(frozen=True)
-class Scene:
+class Scene(msgspec.Struct, frozen=True):
     """What all plots share."""
 
     across: Across

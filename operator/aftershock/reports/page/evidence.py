@@ -270,7 +270,9 @@ def yaml_of(document: dict[str, Any]) -> str:
     """Return a frozen document as YAML."""
     import yaml  # noqa: PLC0415 (only the HTML report needs it)
 
-    return yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=100)
+    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+    text: str = yaml.dump(document, Dumper=dumper, sort_keys=False, allow_unicode=True, width=100)
+    return text
 
 
 def numbers(history: History, kept: Sequence[Record]) -> Markup | None:

@@ -5,9 +5,11 @@ The operator asks with it whether a run can start, the executor starts with it. 
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from msgspec.structs import replace
 
 from aftershock.adapters import home
 from aftershock.adapters.kubernetes import ERAS, SECRETS, STACKS, Api, MissingError

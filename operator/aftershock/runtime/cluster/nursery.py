@@ -11,11 +11,18 @@ import signal
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
+from importlib import import_module
 
 from aftershock.adapters.kubernetes import Api
 from aftershock.errors import AftershockError
-from aftershock.faults import db_connection_exhaustion, registry  # noqa: F401 - imported for those who are forked
+from aftershock.faults.registry import FAULTS
 from aftershock.runtime.cluster.execute import execute
+
+NEEDED = (
+    "aftershock.probes.process",
+    *(f"aftershock.runtime.{kind}_place" for kind in ("toxiproxy", "database", "kubernetes", "folder")),
+)
+"""What a run imports only if it needs it."""
 
 Children = dict[int, Mapping[str, str]]
 
@@ -28,6 +35,7 @@ def say(line: str) -> None:
 
 def main() -> None:
     """Fork for each line, until there are no more."""
+    _import()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is the operator's to hear
     bell, clapper = os.pipe()
     os.set_blocking(clapper, False)
@@ -47,6 +55,14 @@ def main() -> None:
             *lines, rest = (rest + read).split(b"\n")
             for line in lines:
                 _fork(line, children)
+
+
+def _import() -> None:
+    """Import what else a run may use, for those who are forked."""
+    for module in NEEDED:
+        import_module(module)
+    for _ in FAULTS.values():  # looking is importing
+        continue
 
 
 def _fork(line: bytes, children: Children) -> None:

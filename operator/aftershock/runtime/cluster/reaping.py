@@ -72,8 +72,8 @@ class Pulse:
 
 def _counted(port: int) -> reaper.Looking:
     """Serve metrics on the port; return what counts for them."""
-    from aftershock.runtime.cluster.metrics import Metrics  # noqa: PLC0415  # who serves none needs no library for them
-    from aftershock.runtime.cluster.tally import ReaperTally  # noqa: PLC0415
+    from aftershock.runtime.cluster.metrics import Metrics  # who serves none needs no library for them
+    from aftershock.runtime.cluster.tally import ReaperTally
 
     metrics = Metrics("reaper")
     metrics.serve(port)
