@@ -2,7 +2,8 @@
 
 Run: python bench/startup.py [ROUNDS]. Both runs carry out an experiment without faults and without waiting, the smallest
 that each tool takes: ours holds the lock of the stack, writes its journal to the disk, asks the one place that the stack has
-(its folder) before and after, judges, and writes its reports. Both are compiled, as they are once they are installed. Chaos Toolkit gets a virtual environment of its own, made on demand in the cache folder.
+(its folder) before and after, judges, and writes its reports. Both are compiled, as they are once they are installed. Chaos
+Toolkit gets a virtual environment of its own, made on demand in the cache folder.
 """
 
 import os

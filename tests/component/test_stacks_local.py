@@ -16,6 +16,7 @@ import psycopg
 import pytest
 
 from aftershock.adapters import supervisor
+from aftershock.cli.app import run
 from aftershock.errors import InputError, StackError, TargetError
 from aftershock.model.load import load
 from aftershock.model.stack import Stack, SupervisorControl
@@ -79,6 +80,19 @@ def test_what_is_up_serves_through_its_links(stack: Path) -> None:
     assert serves(stack)
     assert spec(stack).metadata.name == "shared"
     assert "shared" in local.listing()
+
+
+def test_status_without_a_name_is_that_of_all(stack: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    wait_until(lambda: all(part.up for part in local.status("shared")))
+    assert run(["stack", "status"]) == 0
+    assert capsys.readouterr().out.startswith("shared:\n")
+
+
+def test_where_no_stack_is_that_is_said(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for word in ("status", "ls"):
+        assert run(["stack", word]) == 0
+        said = capsys.readouterr()
+        assert (said.out, "`aftershock stack up 1k` starts one" in said.err) == ("", True)
 
 
 def test_up_again_changes_nothing(stack: Path) -> None:

@@ -56,16 +56,31 @@ def down(name: str | None) -> None:
         click.echo("nothing to stop: there is no stack on this machine")
 
 
-@command.command(epilog="\b\nExample:\n  aftershock stack status meetings-1k")
-@click.argument("name")
-def status(name: str) -> int:
-    """Show the parts of a stack and whether each is up."""
+@command.command(
+    epilog="\b\nExamples:\n  aftershock stack status\n  aftershock stack status meetings-1k",
+    short_help="Show the parts of a stack, or of all, and whether each is up.",
+)
+@click.argument("name", required=False)
+def status(name: str | None) -> int:
+    """Show the parts of a stack (or of all of them) and whether each is up. Exit code 8 where one is not."""
     from aftershock.stacks import local
 
-    parts = local.status(name)
-    for part in parts:
-        click.echo(f"{part.name:14} {part.state:10} {part.detail}")
-    return 0 if parts and all(part.up for part in parts) else 8
+    names = [name] if name else local.listing()
+    if not names:
+        _none()
+    every = True
+    for stack in names:
+        parts = local.status(stack)
+        every = every and bool(parts) and all(part.up for part in parts)
+        if not name:
+            click.echo(f"{stack}:")
+        for part in parts:
+            click.echo(f"{part.name:14} {part.state:10} {part.detail}")
+    return 0 if every else 8
+
+
+def _none() -> None:
+    click.echo("there is no stack on this machine; `aftershock stack up 1k` starts one", err=True)
 
 
 @command.command("ls", epilog="\b\nExample:\n  aftershock stack ls")
@@ -73,5 +88,8 @@ def listing() -> None:
     """List the stacks of this machine."""
     from aftershock.stacks import local
 
-    for name in local.listing():
+    names = local.listing()
+    if not names:
+        _none()
+    for name in names:
         click.echo(name)

@@ -15,6 +15,8 @@ def command(paths: tuple[str, ...]) -> int:
     from aftershock.core.wording import counted
     from aftershock.runtime import loading
 
+    if "" in paths:
+        raise click.BadParameter("an empty name for a path")
     found = loading.validate([Path(path) for path in paths])
     for problem in found.problems:
         click.echo(str(problem))

@@ -175,11 +175,13 @@ class Walk:
     def _parameters(self, node: Node, faults: Mapping[str, FaultType], values: dict[str, Any], path: Path) -> None:
         """Check `with:` against the fault's own type."""
         name = values.get("fault")
-        if name is None or "with_" not in values:
+        if name is None:
             return
         if name not in faults:
             self.report((*path, "fault"), f"`{printable(name)}` is no known fault", choose(name, sorted(faults)))
             del values["fault"]  # once is enough
+            return
+        if "with_" not in values:
             return
         given = node.value.get("with") or Node({}, node.line, node.column)
         self._value(given, _known(faults[name].parameters), (*path, "with"))

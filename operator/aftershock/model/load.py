@@ -158,11 +158,19 @@ def _document(
     walk = Walk(node, file, faults, rules)
     kind = _kind(node, walk)
     if kind is None:
+        _version(node, walk)
         return None, walk.problems
     thing = walk.typed(kind)
     if walk.problems or not isinstance(thing, kind):
         return None, walk.problems
     return Document(thing, node.plain(), file, digest, node), []
+
+
+def _version(node: Node, walk: Walk) -> None:
+    """Hold a document of no known kind against what is true of them all: its problems come all at once too."""
+    given = node.value.get("apiVersion") if isinstance(node.value, dict) else None
+    if given is not None and not given.broken and given.value != API_VERSION:
+        walk.report(("apiVersion",), f"found {describe(given.value)}", f"write `{API_VERSION}`")
 
 
 def _kind(node: Node, walk: Walk) -> type[Kind] | None:

@@ -105,7 +105,7 @@ def read(text: str, name: str) -> tuple[list[tuple[Node, bool]], list[Problem]]:
         pass
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        reader.report(mark.line + 1 if mark else None, _sentence(error), "check indentation, colons and quotes there")
+        reader.report(mark.line + 1 if mark else None, *_told(error, text))
     except yaml.YAMLError as error:
         reader.report(None, f"not YAML: {_first_line(error)}", "write the file as plain UTF-8 text")
     return documents, reader.problems
@@ -115,9 +115,13 @@ class _Stop(Exception):
     """The rest of the file can't be read; why has been reported."""
 
 
-def _sentence(error: yaml.MarkedYAMLError) -> str:
+def _told(error: yaml.MarkedYAMLError, text: str) -> tuple[str, str]:
+    """Say what is wrong with the syntax, and what would do."""
+    mark = error.problem_mark
+    if mark is not None and text[mark.index : mark.index + 1] == "\t":
+        return "not YAML: a tab in front of a value", "indent with spaces"
     said = ", ".join(part for part in (error.context, error.problem) if part)
-    return f"not YAML: {said or _first_line(error)}"
+    return f"not YAML: {said or _first_line(error)}", "check indentation, colons and quotes there"
 
 
 def _first_line(error: Exception) -> str:

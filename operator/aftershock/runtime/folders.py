@@ -83,7 +83,7 @@ class RunFolder(msgspec.Struct, frozen=True):
 
 def unwritable(path: Path, error: OSError) -> JournalError:
     """Say that nothing can be written there."""
-    advice = "free some space or point AFTERSHOCK_HOME at a folder that can be written, then run again"
+    advice = "free some space, or name a folder that can be written (AFTERSHOCK_HOME, or --out), then run again"
     return JournalError(f"can't write {path}: {error.strerror}", advice)
 
 

@@ -1,5 +1,6 @@
 """From names and files to a checked request: experiment, stack, eras, faults. Nothing is touched; all errors at once."""
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -218,21 +219,30 @@ class Found(msgspec.Struct, frozen=True):
 
 def validate(paths: Sequence[Path]) -> Found:
     """Check files and folders; experiments also against their stacks, where those are among them or on this machine."""
-    files = [file for path in paths for file in _yaml_files(path)]
+    closed: list[Problem] = []
+    files = [file for path in paths for file in _yaml_files(path, closed)]
     loaded = [load(file, FAULTS) for file in files]
     documents = [document for each in loaded for document in each.documents]
-    problems = [problem for each in loaded for problem in each.problems]
+    problems = [*closed, *(problem for each in loaded for problem in each.problems)]
     problems += _misfits(documents)
-    if not files:
+    if not files and not closed:
         names = ", ".join(map(str, paths))
         problems.append(Problem(names, None, "", "holds no YAML file", "name files that end in .yaml"))
     return Found(files, len(documents), problems)
 
 
-def _yaml_files(path: Path) -> Iterable[Path]:
-    if path.is_dir():
-        return sorted(file for suffix in YAML for file in path.rglob(f"*{suffix}"))
-    return [path]
+def _yaml_files(path: Path, closed: list[Problem]) -> Iterable[Path]:
+    """Return a file, or what a folder has of them; a folder that can't be looked into is a problem, and no empty one."""
+    if not path.is_dir():
+        return [path]
+
+    def refused(error: OSError) -> None:
+        closed.append(
+            Problem(str(error.filename), None, "", f"can't be read: {error.strerror}", "check its permissions")
+        )
+
+    names = [Path(folder) / name for folder, _, found in os.walk(path, onerror=refused) for name in found]
+    return sorted(file for file in names if file.suffix in YAML and not file.is_fifo())
 
 
 def _misfits(documents: Sequence[Document[Kind]]) -> list[Problem]:
