@@ -139,6 +139,16 @@ def test_closed_under_a_call_it_keeps_no_connection() -> None:
                 assert wire.recv(1) == b""
 
 
+def test_a_call_after_the_close_keeps_no_connection() -> None:
+    """The thread whose caller gave up makes its next call: a look reads the proxies, and then the time."""
+    with scripted(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}") as url:
+        server = Server("main", url)
+        assert server.proxies() == {}
+        server.close()
+        assert server.proxies() == {}
+        assert server._idle == []
+
+
 @contextmanager
 def scripted(answer: bytes | None, version: bytes = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}") -> Iterator[str]:
     """A server that answers everything but /version with `answer`, or with None not at all."""

@@ -79,7 +79,7 @@ class Server:
         self.name, self.url, self.deadline = name, url, deadline
         self.host, self.port = parts
         self._idle: list[HTTPConnection] = []
-        self._closings = 0
+        self._closed = False
         self._lock = Lock()
 
     def __enter__(self) -> Self:
@@ -89,10 +89,13 @@ class Server:
         self.close()
 
     def close(self) -> None:
-        """Close every connection: those that are idle now, those that a call has borrowed when that call is over."""
+        """Close every connection: what is idle now; from here on a call's own when it is over.
+
+        A call may be under way in a thread whose caller has stopped waiting, and others may follow it there.
+        """
         with self._lock:
             idle, self._idle = self._idle, []
-            self._closings += 1
+            self._closed = True
         for connection in idle:
             connection.close()
 
@@ -189,7 +192,7 @@ class Server:
 
     def _converse(self, method: str, path: str, body: bytes | None, end: float) -> Answer:
         """Use an idle connection; if the server has closed that meanwhile, a fresh one."""
-        closings, connection, answer = self._closings, self._borrow(), None
+        connection, answer = self._borrow(), None
         if connection is not None:
             # Keep-alive ended while idle. Every call here may be said twice: a second add is a 409
             with suppress(ConnectionError, HTTPException):
@@ -197,7 +200,7 @@ class Server:
         if connection is None or answer is None:
             connection = HTTPConnection(self.host, self.port)
             answer = self._exchange(connection, method, path, body, end)
-        self._give_back(connection, closings)
+        self._give_back(connection)
         return answer
 
     def _borrow(self) -> HTTPConnection | None:
@@ -222,10 +225,10 @@ class Server:
             connection.close()
             raise
 
-    def _give_back(self, connection: HTTPConnection, closings: int) -> None:
-        """Keep the connection for the next call, unless `close` came meanwhile: its caller had stopped waiting for us."""
+    def _give_back(self, connection: HTTPConnection) -> None:
+        """Keep the connection for the next call, unless nobody would close it."""
         with self._lock:
-            if closings == self._closings:
+            if not self._closed:
                 self._idle.append(connection)
                 return
         connection.close()
