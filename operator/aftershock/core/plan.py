@@ -26,7 +26,10 @@ class Step:
 
 @dataclass(frozen=True)
 class Plan:
-    """The whole run. Durations in seconds; `watched` are the indicators that are probed throughout."""
+    """The whole run. Durations in seconds; `watched` are the indicators that are probed throughout.
+
+    `load`: its indicator and requests a second, which `shards` generators send together.
+    """
 
     experiment: str
     stack: str
@@ -38,6 +41,7 @@ class Plan:
     steady: float
     watched: Sequence[str]
     load: tuple[str, float] | None
+    shards: int = 1
 
     @property
     def longest(self) -> float:
@@ -94,6 +98,7 @@ def compile_plan(experiment: Experiment, stack: Stack) -> Plan:
         steady=float(spec.recovery.steady),
         watched=[indicator.name for indicator in stack.spec.indicators],
         load=(spec.load.indicator, float(spec.load.rate)) if spec.load else None,
+        shards=spec.load.shards if spec.load else 1,
     )
 
 
