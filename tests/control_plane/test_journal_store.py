@@ -195,14 +195,23 @@ def test_a_volume_that_can_not_be_read_is_said_with_what_became_of_the_pod(
         (pod,) = field.api.list(k8s.PODS, field.namespace)
         (container,) = pod["spec"]["containers"]
         assert container["command"][-1] == "/journals/slow-1-x/journal.jsonl"
-        ended = {"terminated": {"exitCode": 1, "reason": "Error", "message": "no such file"}}
+        assert container["terminationMessagePolicy"] == "FallbackToLogsOnError"
+        assert pod["metadata"]["ownerReferences"][0]["name"] == "slow-1", (
+            "it goes with its Run, whoever asked was killed"
+        )
+        done = subprocess.run(container["command"], capture_output=True, text=True)  # here there is no such file either
+        ended = {"terminated": {"exitCode": done.returncode, "reason": "Error", "message": done.stderr}}
+        assert done.returncode
         said = {"name": "reader", "state": ended, "image": "", "imageID": "", "ready": False, "restartCount": 0}
         change = {"status": {"phase": "Failed", "containerStatuses": [said]}}
         field.api.patch(k8s.PODS, pod["metadata"]["name"], change, field.namespace, subresource="status")
 
     kubelet = threading.Thread(target=fail)
     kubelet.start()
-    with pytest.raises(JournalError, match=r"volume claim journals, as slow-1-x/.*is Failed: Error no such file"):
+    with pytest.raises(
+        JournalError,
+        match=r"volume claim journals, as slow-1-x/.*is Failed: Error .*journal.jsonl is not there",
+    ):
         journals.find(field.api, field.namespace, "slow-1")
     kubelet.join()
     assert field.api.list(k8s.PODS, field.namespace) == []

@@ -15,21 +15,22 @@ from typing import Any
 
 from aftershock.adapters.kubernetes import DEPLOYMENTS, JOBS, PODS, Api, Tree
 from aftershock.errors import AftershockError, JournalError
-from aftershock.runtime.cluster import jobs
+from aftershock.runtime.cluster import jobs, objects
 
 PATIENCE = 90.0
 """Seconds until the pod has printed it: it has to be scheduled, and the volume to be attached."""
 
 AGAIN = 0.3
 IMAGE = "AFTERSHOCK_IMAGE"
-PACKED = 'gzip -c "$0" | base64 -w 8000'
-"""A node keeps only so much of a log (10 MiB, if not said otherwise): packed that is a journal of some 70 MiB."""
+PACKED = '[ -r "$0" ] || { echo "$0 is not there, or may not be read" >&2; exit 1; }; gzip -c "$0" | base64 -w 8000'
+"""The file is looked for first, as a pipe ends with what its last program says. A node keeps only so much of a log (10 MiB, if
+not said otherwise): packed that is a journal of some 70 MiB."""
 
 
 def fetch(api: Api, run: Mapping[str, Any], claim: str, path: str) -> bytes:
     """Return a file of a volume claim of the Run's namespace. JournalError where that can't be done; nothing is left."""
     namespace = run["metadata"]["namespace"]
-    pod = _pod(_image(api, run), claim, path)
+    pod = _pod(run, _image(api, run), claim, path)
     name = pod["metadata"]["name"]
     api.create(PODS, pod, namespace)
     try:
@@ -61,7 +62,7 @@ def _image(api: Api, run: Mapping[str, Any]) -> Tree:
     )
 
 
-def _pod(image: Tree, claim: str, path: str) -> Tree:
+def _pod(run: Mapping[str, Any], image: Tree, claim: str, path: str) -> Tree:
     container = {
         "name": "reader",
         "image": image["image"],
@@ -69,12 +70,14 @@ def _pod(image: Tree, claim: str, path: str) -> Tree:
         "command": ["sh", "-c", PACKED, f"/journals/{path}"],
         "resources": {"requests": {"cpu": "50m", "memory": "16Mi"}, "limits": {"memory": "64Mi"}},
         "securityContext": jobs.CONFINED,
+        "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": [{"name": "journals", "mountPath": "/journals", "readOnly": True}],
     }
     return {
         "metadata": {
             "name": f"aftershock-read-{secrets.token_hex(4)}",
             "labels": {"app.kubernetes.io/name": "aftershock", "app.kubernetes.io/component": "reader"},
+            "ownerReferences": [objects.owner_reference(run, "Run")],  # it goes with its Run, should we be killed
         },
         "spec": {
             **jobs.confined(),
@@ -99,7 +102,9 @@ def _await(api: Api, name: str, namespace: str, claim: str) -> None:
         if phase == "Failed" or time.monotonic() >= end:
             raise JournalError(
                 f"the volume claim {claim} could not be read: the pod {name} is {phase or 'Pending'}{_why(status)}",
-                f"see whether {claim} is bound, and whether a pod can mount it now (ReadWriteOnce: on one node)",
+                "see whether the journal was removed (retention)"
+                if phase == "Failed"
+                else f"see whether {claim} is bound, and whether a pod can mount it now (ReadWriteOnce: on one node)",
             )
         time.sleep(AGAIN)
 
