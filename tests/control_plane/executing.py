@@ -84,9 +84,16 @@ class Field:
         return store.read(self.home / "runs" / f"{run['metadata']['name']}-{token}" / store.NAME)
 
     @contextmanager
-    def executor(self, name: str = "slow-1", **extra: str) -> Iterator[Executor]:
-        """Start `aftershock execute`; end it with the block."""
-        line = [sys.executable, "-m", "aftershock", "execute", name, "-n", self.namespace]
+    def executor(self, name: str = "slow-1", code: str = "", **extra: str) -> Iterator[Executor]:
+        """Start `aftershock execute`; end it with the block. `code`: Python that runs first, in the same process."""
+        started = ["execute", name, "-n", self.namespace]
+        line = [sys.executable, "-m", "aftershock", *started]
+        if code:
+            line = [
+                sys.executable,
+                "-c",
+                f"{code}\nimport sys\nfrom aftershock.cli.app import run\nsys.exit(run({started}))",
+            ]
         told = environment(self.home, {"KUBECONFIG": str(self.kubeconfig), **extra})
         with tempfile.TemporaryFile() as errors:
             process = subprocess.Popen(line, env=told, stdout=errors, stderr=errors, stdin=subprocess.DEVNULL)

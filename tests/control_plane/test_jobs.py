@@ -53,6 +53,10 @@ def test_the_job_makes_one_pod_that_may_do_nothing_but_its_work(api: k8s.Api, ru
     assert spec["activeDeadlineSeconds"] > 100 + jobs.UNTIL_WRITTEN
     assert {rule["action"] for rule in spec["podFailurePolicy"]["rules"]} == {"FailJob"}
     assert (container["image"], container["resources"]) == ("localhost/aftershock:1", {"limits": {"memory": "300Mi"}})
+    assert container["securityContext"]["readOnlyRootFilesystem"] is True
+    assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert all("emptyDir" in each for each in pod["volumes"]), "what it writes to goes with it"
     assert container["args"] == ["execute", "slow.er-1", f"--namespace={namespace}"]
     assert told["AFTERSHOCK_JOURNAL"] == "s3://evidence"
     assert told["AWS_REGION"] == "eu-west-1"

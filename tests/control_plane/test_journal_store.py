@@ -3,6 +3,7 @@
 import importlib.util
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -175,3 +176,42 @@ def test_a_journal_on_a_volume_says_where_and_what_to_do(
     folder.mkdir(parents=True)
     (folder / NAME).touch()
     assert journals.find(field.api, field.namespace, "slow-1") == folder / NAME
+
+
+def test_a_volume_that_can_not_be_read_is_said_with_what_became_of_the_pod(
+    field: Field, monkeypatch: pytest.MonkeyPatch, tmp_path: Path  # noqa: F811
+) -> None:  # fmt: skip
+    """Nothing runs the reading pod here: the test says of it what a kubelet would. Reading one is in tests/cluster."""
+    monkeypatch.setenv("AFTERSHOCK_HOME", str(tmp_path / "mine"))
+    monkeypatch.setenv("AFTERSHOCK_IMAGE", "localhost/aftershock:1")
+    enforce = {"pod-security.kubernetes.io/enforce": "restricted"}
+    field.api.patch(k8s.NAMESPACES, field.namespace, {"metadata": {"labels": enforce}})
+    field.give()
+    status = {"status": {"phase": "Finished", "journal": "pvc://journals/slow-1-x/journal.jsonl", "executor": "gone"}}
+    field.api.patch(k8s.RUNS, "slow-1", status, field.namespace, subresource="status")
+
+    def fail() -> None:
+        until(lambda: field.api.list(k8s.PODS, field.namespace))
+        (pod,) = field.api.list(k8s.PODS, field.namespace)
+        (container,) = pod["spec"]["containers"]
+        assert container["command"][-1] == "/journals/slow-1-x/journal.jsonl"
+        assert container["terminationMessagePolicy"] == "FallbackToLogsOnError"
+        assert pod["metadata"]["ownerReferences"][0]["name"] == "slow-1", (
+            "it goes with its Run, whoever asked was killed"
+        )
+        done = subprocess.run(container["command"], capture_output=True, text=True)  # here there is no such file either
+        ended = {"terminated": {"exitCode": done.returncode, "reason": "Error", "message": done.stderr}}
+        assert done.returncode
+        said = {"name": "reader", "state": ended, "image": "", "imageID": "", "ready": False, "restartCount": 0}
+        change = {"status": {"phase": "Failed", "containerStatuses": [said]}}
+        field.api.patch(k8s.PODS, pod["metadata"]["name"], change, field.namespace, subresource="status")
+
+    kubelet = threading.Thread(target=fail)
+    kubelet.start()
+    with pytest.raises(
+        JournalError,
+        match=r"volume claim journals, as slow-1-x/.*is Failed: Error .*journal.jsonl is not there",
+    ):
+        journals.find(field.api, field.namespace, "slow-1")
+    kubelet.join()
+    assert field.api.list(k8s.PODS, field.namespace) == []

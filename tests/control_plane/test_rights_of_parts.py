@@ -24,7 +24,7 @@ from aftershock.runtime.cluster.farewell import farewell
 from aftershock.runtime.cluster.kept import Kept
 from aftershock.runtime.cluster.lost import Coroner
 from aftershock.runtime.cluster.objects import FINALIZER, condition
-from aftershock.runtime.cluster.rights import FAULTS, Rights
+from aftershock.runtime.cluster.rights import FAULTS, LOAD, Rights
 from aftershock.runtime.cluster.runs import Runs
 from aftershock.runtime.cluster.world import World
 from aftershock.stacks.control_plane import ControlPlane
@@ -207,7 +207,9 @@ PARTS: dict[str, tuple[Work, Callable[[Bound], bool]]] = {
 """What each part does, and how to see that it did it."""
 
 
-@pytest.mark.parametrize("one", [one for one in EACH if one.right.part in PARTS and one.right not in FAULTS], ids=str)
+@pytest.mark.parametrize(
+    "one", [one for one in EACH if one.right.part in PARTS and one.right not in {*FAULTS, *LOAD}], ids=str
+)
 def test_a_part_says_which_right_it_lacks(bound: Callable[..., Bound], one: One) -> None:
     said = "\n".join(PARTS[one.right.part][0](bound(one.right.part, without=one)))
     assert one.missing in said

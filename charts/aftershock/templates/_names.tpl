@@ -65,6 +65,12 @@ app.kubernetes.io/name: aftershock
 app.kubernetes.io/component: executor
 {{- end }}
 
+{{/* The labels by which the pods of a load are known; executors put them on theirs. */}}
+{{- define "aftershock.loadSelector" -}}
+app.kubernetes.io/name: aftershock
+app.kubernetes.io/component: load
+{{- end }}
+
 {{/* Who may connect to operator and reaper. */}}
 {{- define "aftershock.scraping" -}}
 - ports: [{port: health, protocol: TCP}]

@@ -190,6 +190,10 @@ class Api:
         except MissingError:
             return
 
+    def log(self, pod: str, namespace: str) -> bytes:
+        """Return the log of a pod that has one container. MissingError if there is no such pod."""
+        return self._answer("GET", PODS, f"{pod}/log", namespace).content
+
     def may(self, verb: str, resource: Resource, namespace: str | None = None, *, subresource: str = "") -> bool:
         """Tell whether this user may do it, in one namespace or in all. Everybody may ask that."""
         asked: Tree = {"verb": verb, "group": resource.group, "resource": resource.plural, "subresource": subresource}
@@ -236,12 +240,25 @@ class Api:
         headers: Mapping[str, str] | None = None,
     ) -> Tree:
         """Carry out one call and return the answer's tree; `way` is what follows the resource in the URL."""
+        return dict(self._answer(method, resource, way, namespace, json=json, params=params, headers=headers).json())
+
+    def _answer(
+        self,
+        method: str,
+        resource: Resource,
+        way: str,
+        namespace: str | None,
+        *,
+        json: Any = None,
+        params: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> "requests.Response":
         what = f"{method} {resource.plural}{f'/{way}' if way else ''}{f' in {namespace}' if namespace else ''}"
         within = {"namespace": namespace} if resource.namespaced and namespace else {}
         url = f"/{resource.plural}/{way}" if way else f"/{resource.plural}"
         try:
             with self._client() as client:
-                answer = client.request(
+                answer: requests.Response = client.request(
                     method,
                     url=url,
                     version=resource.group_version,
@@ -256,7 +273,7 @@ class Api:
         except OSError as error:  # requests finds a certificate's file missing before it sends anything
             raise InputError(f"can't log in to {self.server}: {error}", "see the kubeconfig's certificates") from None
         if answer.ok:
-            return dict(answer.json())
+            return answer
         raise _error(answer, what)
 
     def hurried(self, timeout: Patience) -> "Api":

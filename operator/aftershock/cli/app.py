@@ -34,7 +34,7 @@ COMMANDS = {
     "demo": "A first result: a real database runs out of connections, and recovers.",
 }
 
-HIDDEN = {"execute", "farewell"}
+HIDDEN = {"execute", "farewell", "shard"}
 """Commands that nobody types: the operator and the chart do."""
 
 

@@ -2,6 +2,7 @@
 
 import sys
 
+from aftershock.core import shards
 from aftershock.core.history import (
     Aborting,
     Any_,
@@ -14,6 +15,7 @@ from aftershock.core.history import (
     Ledgered,
     Noted,
     Observed,
+    Sharded,
     Slice,
     encode,
 )
@@ -81,6 +83,8 @@ def _rarely(event: Any_) -> str:
             )
         case Errored():
             return f"error: {event.problem}; try: {event.advice}"
+        case Sharded():
+            return shards.said(event)
         case Noted():
             return f"note: {event.text}"
         case _:

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 from aftershock.core.case import Case
 from aftershock.core.guardrail import worst
-from aftershock.core.history import Aborting, Ledgered, Tripped
+from aftershock.core.history import Aborting, Ledgered, Sharded, Tripped
 from aftershock.core.series import Cell
+from aftershock.core.shards import amiss
 from aftershock.core.verdict import Claim, Interval, Truth
 from aftershock.core.wording import counted, duration, share
 from aftershock.model.era import Era, RecoveryPoint
@@ -142,6 +143,7 @@ def _load(case: Case, asked: Load) -> Claim:
         missing = [f"{wanted - planned:,.0f} requests that were never due: {wanted:,.0f} were asked for"]
     if not sent or planned == 0:
         missing = ["any record of the load"]
+    missing = [*amiss(case.history.all(Sharded)), *missing]
     return Claim(
         kind="load",
         name=asked.indicator,

@@ -160,6 +160,21 @@ class Ledgered(Event, frozen=True, kw_only=True, tag="ledger"):
     newest_lost: float | None = None
 
 
+class Sharded(Event, frozen=True, kw_only=True, tag="shard"):
+    """One of the generators that share the load: `shard` of `shards`, counted from 0; `where` it runs.
+
+    `ready`: it sends its share. `lost`: it does not, or no longer (`why`). `skewed`: it sends, but when is not known well
+    enough. `skew`: seconds that its clock may be off ours, as measured; absent where both are the same clock.
+    """
+
+    shard: int
+    shards: int
+    state: Literal["ready", "lost", "skewed"]
+    where: str = ""
+    skew: float | None = None
+    why: str = ""
+
+
 class Tripped(Event, frozen=True, kw_only=True, tag="guardrail"):
     """A guardrail tripped: `indicator` was below `below` (a share) for `lasted` seconds."""
 
@@ -201,8 +216,8 @@ class Ended(Event, frozen=True, kw_only=True, tag="ended"):
 
 
 Any_ = (
-    Begun | Entered | Intended | Injected | Observed | Healing | Healed | Slice | Ledgered | Tripped | Aborting | Cleaned
-    | Errored | Noted | Ended
+    Begun | Entered | Intended | Injected | Observed | Healing | Healed | Slice | Ledgered | Sharded | Tripped | Aborting
+    | Cleaned | Errored | Noted | Ended
 )  # fmt: skip
 
 

@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from aftershock.core.case import Case
-from aftershock.core.history import Entered, Errored
+from aftershock.core.history import Entered, Errored, Sharded
+from aftershock.core.shards import amiss
 from aftershock.core.verdict import Claim, Condition, Truth, Verdict
 from aftershock.core.wording import counted, duration, sentence, share
 
@@ -29,7 +30,14 @@ class _Bench(msgspec.Struct, frozen=True):
 def decide(case: Case, claims: Sequence[Claim], states: Sequence[Condition]) -> Answer:
     """Return the verdict and why."""
     bench = _Bench(case, [one for one in claims if one.binding], {one.type: one for one in states})
-    return next(answer for rule in RULES if (answer := rule(bench)) is not None)
+    verdict, because = next(answer for rule in RULES if (answer := rule(bench)) is not None)
+    return verdict, f"{because}{_also_lost(case, because)}" if verdict is Verdict.INCONCLUSIVE else because
+
+
+def _also_lost(case: Case, because: str) -> str:
+    """Return which shards of the load are amiss, where an open verdict doesn't say it yet: they may be what it is open for."""
+    unsaid = [one for one in amiss(case.history.all(Sharded)) if one not in because]
+    return f" {sentence('; '.join(unsaid))}." if unsaid else ""
 
 
 def _error(bench: _Bench) -> Answer | None:
@@ -42,6 +50,8 @@ def _error(bench: _Bench) -> Answer | None:
 
 def _untested(bench: _Bench) -> Answer | None:
     """Without a steady baseline, or without a fault, nothing was tested."""
+    if lacking := _no_load(bench.case):
+        return Verdict.INCONCLUSIVE, f"The load could not be sent as asked, so nothing was begun: {lacking}."
     short = bench.case.history.entered("Active") is None and (bench.case.aborting is not None or bench.case.cut_off)
     wrong = [Truth.FALSE] if short else [Truth.FALSE, Truth.UNKNOWN]  # a baseline that an abort cut short is no verdict
     shaky = next((one for one in bench.claims if _is_baseline(one) and one.truth in wrong), None)
@@ -56,6 +66,13 @@ def _untested(bench: _Bench) -> Answer | None:
     if landed.status == "False":
         return Verdict.INCONCLUSIVE, f"The fault did not land as it should, so nothing was tested: {landed.message}"
     return None
+
+
+def _no_load(case: Case) -> str:
+    """Return which shards of the load kept the executor from beginning; empty where none did."""
+    if case.history.entered("Active") is not None or case.aborting is not None or case.cut_off:
+        return ""
+    return "; ".join(amiss(case.history.all(Sharded)))
 
 
 def _not_begun(case: Case) -> str:
@@ -93,7 +110,7 @@ def _aborted(bench: _Bench) -> Answer | None:
 
 def _unknown(bench: _Bench) -> Answer | None:
     """Any claim is unknown, or a condition that every pass needs."""
-    unknown = bench.which(Truth.UNKNOWN)
+    unknown = sorted(bench.which(Truth.UNKNOWN), key=lambda one: one.kind != "load")  # what others may be open for
     if unknown:
         others = len(unknown) - 1
         also = f"; {counted(others, 'other claim is', 'other claims are')} open as well" if others else ""

@@ -25,7 +25,10 @@ class Step(msgspec.Struct, frozen=True):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """The whole run. Durations in seconds; `watched` are the indicators that are probed throughout."""
+    """The whole run. Durations in seconds; `watched` are the indicators that are probed throughout.
+
+    `load`: its indicator and requests a second, which `shards` generators send together.
+    """
 
     experiment: str
     stack: str
@@ -37,6 +40,7 @@ class Plan(msgspec.Struct, frozen=True):
     steady: float
     watched: Sequence[str]
     load: tuple[str, float] | None
+    shards: int = 1
 
     @property
     def longest(self) -> float:
@@ -93,6 +97,7 @@ def compile_plan(experiment: Experiment, stack: Stack) -> Plan:
         steady=float(spec.recovery.steady),
         watched=[indicator.name for indicator in stack.spec.indicators],
         load=(spec.load.indicator, float(spec.load.rate)) if spec.load else None,
+        shards=spec.load.shards if spec.load else 1,
     )
 
 

@@ -13,3 +13,6 @@ LARGEST_MAPPING = 50
 
 LONGEST_TIMELINE = 50
 """Injections of an experiment: each is held against each, and the API server takes only so long for that."""
+
+MOST_SHARDS = 100
+"""Generators of one load."""

@@ -18,10 +18,14 @@ class Expectation(Record, frozen=True, kw_only=True):
 
 
 class Load(Record, frozen=True, kw_only=True):
-    """An open-loop load: the indicator's request, `rate` times a second, sent on schedule whatever comes back."""
+    """An open-loop load: the indicator's request, `rate` times a second, sent on schedule whatever comes back.
+
+    `shards` generators send it together, each every `shards`-th request: pods in a cluster, else processes.
+    """
 
     indicator: str
     rate: Rate
+    shards: int = 1
 
 
 class Injection(Record, frozen=True, kw_only=True):

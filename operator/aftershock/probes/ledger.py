@@ -14,6 +14,7 @@ from itertools import count
 import msgspec
 
 from aftershock.core.history import Ledgered, Lost
+from aftershock.core.shards import LOST_LISTED
 from aftershock.model.stack import LedgerProbe
 from aftershock.probes.answer import Answer
 from aftershock.probes.connection import Channel, Outcome
@@ -23,7 +24,6 @@ from aftershock.probes.readback import Absent, ReadBack
 from aftershock.probes.request import head, parse_url, whole
 from aftershock.probes.schedule import SECOND
 
-LOST_LISTED = 1000
 _NEVER_SENT = frozenset({"refused", "dns", "unsent"})
 
 

@@ -36,6 +36,8 @@ class Lines:
     def _read(self) -> bool:
         try:
             data = os.read(self._fd, 65536)
+        except BlockingIOError:  # a socket may wake us for nothing
+            return False
         except OSError:
             data = b""
         if not data:

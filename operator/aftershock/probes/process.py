@@ -5,16 +5,16 @@ import contextlib
 import os
 import sys
 import tempfile
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import IO
 
-from aftershock.core.history import Any_, decode
 from aftershock.errors import TargetError
 from aftershock.probes import order as orders
-from aftershock.probes.order import Finish, Order, Rates, Refused, Sent
+from aftershock.probes.order import Command, Finish, Heard, Order, Ping, Rates, Refused
 
-__all__ = ["Order", "Prober"]
+__all__ = ["Addressed", "Order", "Prober"]
 
 START = 15.0
 """Seconds that a prober may take until it is ready: names have to be resolved."""
@@ -23,7 +23,30 @@ _LINE = 16 * 1024 * 1024
 _TAIL = 2000
 
 
-class Prober:
+class Addressed(ABC):
+    """A prober that can be told what to do, however far away. Nothing is raised where it is gone."""
+
+    @abstractmethod
+    async def _say(self, line: bytes) -> None:
+        """Send a line to it."""
+
+    async def rates(self, steps: Sequence[tuple[float, float]]) -> None:
+        """Set the load's schedule from now on: (run second, requests per second) each."""
+        await self._tell(Rates([(float(at), float(rate)) for at, rate in steps]))
+
+    async def ping(self, at: float) -> None:
+        """Ask for its clock; the answer is among the events."""
+        await self._tell(Ping(at))
+
+    async def finish(self) -> None:
+        """Ask to send no more, to read ledgers back and to end; its events then end by themselves."""
+        await self._tell(Finish())
+
+    async def _tell(self, command: Command) -> None:
+        await self._say(orders.encode(command))
+
+
+class Prober(Addressed):
     """A running prober. `events` has to be read on, or records are dropped in the end."""
 
     def __init__(self, process: asyncio.subprocess.Process, stderr: IO[bytes]) -> None:
@@ -39,18 +62,12 @@ class Prober:
         InputError or TargetError with the prober's own words where it can't carry out the order.
         """
         stderr = tempfile.TemporaryFile()  # noqa: SIM115  # closed with the process
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "aftershock.probes.worker",
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=stderr,
-            env=_environment(),
-            limit=_LINE,
-            start_new_session=True,  # Ctrl-C reaches the executor alone
-        )
-        prober = cls(process, stderr)
+        creating = asyncio.ensure_future(_process(stderr))
+        try:
+            prober = cls(await asyncio.shield(creating), stderr)
+        except asyncio.CancelledError:
+            await cls(await creating, stderr).kill()  # given up in between, asyncio would lose sight of the process
+            raise
         try:
             await prober._greet(order)
         except BaseException:
@@ -83,14 +100,16 @@ class Prober:
         assert self._process.stdout is not None
         return self._process.stdout
 
-    async def events(self) -> AsyncIterator[Any_ | Sent]:
-        """Give out records, and what was sent of the load, as they come; end with the process.
+    @property
+    def where(self) -> str:
+        """What to call it to a person."""
+        return f"process {self.pid}"
 
-        TargetError after the last one if it died by itself.
-        """
+    async def events(self) -> AsyncIterator[Heard]:
+        """Give out records as they come; end with the process. TargetError after the last one if it died by itself."""
         self._heard = True
         while line := await self._out.readline():
-            event = decode(line) or orders.read_sent(line)
+            event = orders.read_heard(line)
             if event is not None:
                 yield event
         await self._process.wait()
@@ -99,14 +118,6 @@ class Prober:
                 raise self._died()
         finally:
             self._let_go()
-
-    async def rates(self, steps: Sequence[tuple[float, float]]) -> None:
-        """Set the load's schedule from now on: (run second, requests per second) each. Nothing where the prober is gone."""
-        await self._say(orders.encode(Rates([(float(at), float(rate)) for at, rate in steps])))
-
-    async def finish(self) -> None:
-        """Ask to send no more, to read ledgers back and to end; `events` then ends by itself."""
-        await self._say(orders.encode(Finish()))
 
     async def kill(self) -> None:
         """End the process at once. Never raises."""
@@ -147,3 +158,17 @@ def _environment() -> dict[str, str]:
     here = str(Path(aftershock.__file__).parent.parent)
     path = os.environ.get("PYTHONPATH")
     return {**os.environ, "PYTHONPATH": f"{here}{os.pathsep}{path}" if path else here}
+
+
+async def _process(stderr: IO[bytes]) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "aftershock.probes.worker",
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=stderr,
+        env=_environment(),
+        limit=_LINE,
+        start_new_session=True,  # Ctrl-C reaches the executor alone
+    )

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any, Protocol
 
 from aftershock.core.history import Slice
+from aftershock.core.shards import Part
 from aftershock.probes.schedule import NEVER, Schedule
 from aftershock.probes.slices import UNSENT, WIDTH, Fold, Open
 
@@ -117,11 +118,11 @@ class Pulse:
         """Give out how much of the load was sent, for each slice that is over: its number and its requests."""
         return self._fold.sent(min(now, self.schedule.next) // WIDTH)
 
-    def slices(self, now: int) -> Iterator[Slice]:
+    def slices(self, now: int) -> Iterator[Slice | Part]:
         """Give out the slices that are complete."""
         return self._fold.take(now)
 
-    def rest(self, now: int) -> Iterator[Slice]:
+    def rest(self, now: int) -> Iterator[Slice | Part]:
         """Give out what is left, when no more is to come."""
         return self._fold.rest(now)
 

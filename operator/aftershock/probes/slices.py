@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from aftershock.core.histogram import bucket
 from aftershock.core.history import SLICE, Counted, Slice
+from aftershock.core.shards import Part, as_slice
 from aftershock.probes.schedule import SECOND, nanoseconds
 
 WIDTH = nanoseconds(SLICE)
@@ -19,23 +20,21 @@ UNSENT = "unsent"
 class Open:
     """A slice that is being filled. Times are nanoseconds since the run's origin."""
 
-    __slots__ = ("bad", "good_due", "good_seen", "n", "pending", "planned", "unsent")
+    __slots__ = ("bad", "good", "n", "pending", "planned", "unsent")
 
     def __init__(self, n: int) -> None:
         self.n = n
         self.planned = 0
         self.pending = 0
         self.unsent = 0
-        self.good_due: list[int] = []
-        self.good_seen: list[int] = []
+        self.good: list[tuple[int, int]] = []
         self.bad: list[tuple[int, int, str]] = []
 
     def settle(self, due: int, seen: int, kind: str | None) -> None:
         """Count one request that was due at `due` and came out at `seen`: good when `kind` is None."""
         self.pending -= 1
         if kind is None:
-            self.good_due.append(due)
-            self.good_seen.append(seen)
+            self.good.append((due, seen))
         elif kind == UNSENT:
             self.unsent += 1
         else:
@@ -43,11 +42,12 @@ class Open:
 
 
 class Fold:
-    """One indicator's requests on their way into slices."""
+    """One indicator's requests on their way into slices; into parts of slices where others send a share of them."""
 
-    def __init__(self, indicator: str, counted: Counted) -> None:
+    def __init__(self, indicator: str, counted: Counted, *, alone: bool = True) -> None:
         self._indicator = indicator
         self._counted = counted
+        self._alone = alone
         self._open: deque[Open] = deque()
         self._untold: deque[Open] = deque()
 
@@ -74,53 +74,27 @@ class Fold:
             slice_ = self._untold.popleft()
             yield slice_.n, slice_.planned - slice_.unsent
 
-    def take(self, now: int) -> Iterator[Slice]:
+    def take(self, now: int) -> Iterator[Slice | Part]:
         """Give out what is over at `now` and settled, oldest first."""
         while self._open and self._open[0].n < now // WIDTH and self._open[0].pending == 0:
             yield self._close(self._open.popleft(), now)
 
-    def rest(self, now: int) -> Iterator[Slice]:
+    def rest(self, now: int) -> Iterator[Slice | Part]:
         """Give out everything, when no more is to come; what is still pending counts as unsent."""
         while self._open:
             slice_ = self._open.popleft()
             slice_.unsent += slice_.pending
             yield self._close(slice_, now)
 
-    def _close(self, slice_: Open, now: int) -> Slice:
-        good_before, bad_from, bad_until, good_after = _edges(slice_)
-        return Slice(
-            at=now / SECOND,
+    def _close(self, slice_: Open, now: int) -> Slice | Part:
+        part = Part(
             indicator=self._indicator,
             counted=self._counted,
             n=slice_.n,
             planned=slice_.planned,
             unsent=slice_.unsent,
-            good=len(slice_.good_due),
-            bad=dict(Counter(kind for _, _, kind in slice_.bad)),
-            latency=_latencies(slice_),
-            good_before=good_before,
-            bad_from=bad_from,
-            bad_until=bad_until,
-            good_after=good_after,
+            latency=dict(Counter([bucket((seen - due) / SECOND) for due, seen in slice_.good])),
+            good=slice_.good,
+            bad=slice_.bad,
         )
-
-
-def _latencies(slice_: Open) -> dict[int, int]:
-    pairs = zip(slice_.good_due, slice_.good_seen, strict=True)
-    return dict(Counter([bucket((seen - due) / SECOND) for due, seen in pairs]))
-
-
-def _edges(slice_: Open) -> tuple[float | None, float | None, float | None, float | None]:
-    """Return good_before, bad_from, bad_until and good_after, in run seconds."""
-    if not slice_.bad:
-        return _seconds(max(slice_.good_due, default=None)), None, None, _seconds(min(slice_.good_seen, default=None))
-    first, seen, _ = min(slice_.bad)
-    last = max(due for due, _, _ in slice_.bad)
-    before = max((due for due in slice_.good_due if due < first), default=None)
-    pairs = zip(slice_.good_due, slice_.good_seen, strict=True)
-    after = min((came for due, came in pairs if due > last), default=None)
-    return _seconds(before), _seconds(seen), _seconds(last), _seconds(after)
-
-
-def _seconds(nanos: int | None) -> float | None:
-    return None if nanos is None else nanos / SECOND
+        return as_slice(part, now / SECOND) if self._alone else part

@@ -9,12 +9,14 @@ import os
 import resource
 import signal
 import sys
+import time
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
 
 from aftershock.adapters import secrets
-from aftershock.core.history import SLICE, Event, Ledgered, Noted, encode
+from aftershock.core.history import SLICE, Any_, Ledgered, Noted, encode
+from aftershock.core.shards import Part
 from aftershock.errors import AftershockError, InputError
 from aftershock.model.stack import Indicator
 from aftershock.probes import order as orders
@@ -23,7 +25,7 @@ from aftershock.probes.http import Http, Means, Note
 from aftershock.probes.ledger import Ledger
 from aftershock.probes.loop import Loop
 from aftershock.probes.names import keep_asking
-from aftershock.probes.order import Order, Rates, Ready, Refused, Sent
+from aftershock.probes.order import Order, Ping, Pong, Rates, Ready, Refused, Sent
 from aftershock.probes.pipe import Lines, Out
 from aftershock.probes.promql import Promql
 from aftershock.probes.pulse import Probe, Pulse
@@ -74,7 +76,7 @@ class Worker:
     # Making what the order names.
 
     def _add(self, indicator: Indicator) -> None:
-        fold = Fold(indicator.name, self._order.counted)
+        fold = Fold(indicator.name, self._order.counted, alone=self._order.shards == 1)
         every = nanoseconds(indicator.every)
         if every <= 0 or indicator.timeout <= 0:
             raise InputError(
@@ -89,7 +91,7 @@ class Worker:
     def _schedule(self, every: int) -> tuple[Schedule, int]:
         """Return when requests are due, and how late one may still be sent, nanoseconds."""
         if self._order.counted == "load":
-            load = Steps()
+            load = Steps(self._order.shard, self._order.shards)
             self._loads.append(load)
             return load, nanoseconds(LATE)
         return Steady(every), max(every, nanoseconds(SLICE))
@@ -100,11 +102,17 @@ class Worker:
         if indicator.promql is not None:
             return Promql(pulse, indicator.promql, means)
         if indicator.ledger is not None:
-            prefix = f"{self._order.token}-" if self._order.counted == "probes" else f"{self._order.token}-load-"
+            prefix = f"{self._order.token}-{self._whose()}"
             ledger = Ledger(pulse, indicator.ledger, means, name=indicator.name, prefix=prefix, numbers=self._numbers)
             self._ledgers.append(ledger)
             return ledger
         return self._sql(indicator, pulse, means)
+
+    def _whose(self) -> str:
+        """Return what tells this prober's writes from those of the run's others."""
+        if self._order.counted == "probes":
+            return ""
+        return "load-" if self._order.shards == 1 else f"load-{self._order.shard}-"
 
     def _sql(self, indicator: Indicator, pulse: Pulse, means: Means) -> Probe:
         wanted = indicator.sql
@@ -130,16 +138,21 @@ class Worker:
         except InputError as error:
             self._note(error.problem)
             return
-        if not isinstance(command, Rates):
+        if isinstance(command, Ping):
+            self._out.write(orders.encode(Pong(at=command.at, clock=time.monotonic())))
+        elif not isinstance(command, Rates):
             self._finish()
         elif self._sending:
             self._set_rates(command)
 
     def _set_rates(self, rates: Rates) -> None:
-        if any(rate > MOST for _, rate in rates.steps):
+        if any(rate > MOST * self._order.shards for _, rate in rates.steps):
             self._note(f"no more than {MOST:.0f} requests a second can be planned; more were asked for")
         for load in self._loads:
-            load.replace(rates.steps, self.loop.now())
+            if self._order.shards == 1:
+                load.replace(rates.steps, self.loop.now())
+            elif passed := load.agree(rates.steps, self.loop.now()):
+                self._note(f"what to send came {passed} requests too late")
 
     def _end(self) -> None:
         """Nobody holds the other end any more."""
@@ -160,12 +173,12 @@ class Worker:
             self._notes.add(text)
             self._write(Noted(at=self.loop.now() / SECOND, text=_redacted(text)))
 
-    def _write(self, event: Event) -> None:
+    def _write(self, record: Any_ | Part) -> None:
         if self._out.dropped and self._out.empty:
             dropped, self._out.dropped = self._out.dropped, 0
             text = f"{dropped} records were dropped, since nobody read them"
-            self._out.write(encode(Noted(at=event.at, text=text)))
-        self._out.write(encode(event))
+            self._out.write(encode(Noted(at=self.loop.now() / SECOND, text=text)))
+        self._out.write(orders.encode(record) if isinstance(record, Part) else encode(record))
 
     # The loop.
 
@@ -276,10 +289,14 @@ def _come_first() -> None:
 def main() -> int:
     """Carry out the order that comes on stdin; return the exit code."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the executor's business, which then needs its probes
-    _allow_many_files()
     stdin, stdout = sys.stdin.fileno(), sys.stdout.fileno()
+    return carry_out(stdin, stdout, *_first_line(stdin))
+
+
+def carry_out(stdin: int, stdout: int, line: bytes, rest: bytes) -> int:
+    """Carry out the order that a line says; `rest` is what came after it. Return the exit code."""
+    _allow_many_files()
     try:
-        line, rest = _first_line(stdin)
         order = orders.read_order(line)
         if order.counted == "probes":
             _come_first()

@@ -52,8 +52,12 @@ def _timeline(plan: Plan) -> Iterator[str]:
         f"at most {duration(plan.watch)}"
     )
     if plan.load:
-        yield f"  load: {plan.load[1]:g} requests a second on {plan.load[0]}, throughout"
+        yield f"  load: {plan.load[1]:g} requests a second on {plan.load[0]}, throughout{_together(plan)}"
     yield ""
+
+
+def _together(plan: Plan) -> str:
+    return f", sent by {plan.shards} generators together" if plan.shards > 1 else ""
 
 
 def _bar(step: Step, length: float) -> str:

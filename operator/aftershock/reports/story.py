@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
+from aftershock.core import shards
 from aftershock.core.history import (
     Aborting,
     Begun,
@@ -27,6 +28,7 @@ from aftershock.core.history import (
     Ledgered,
     Noted,
     Observed,
+    Sharded,
     Slice,
     Tripped,
 )
@@ -180,6 +182,8 @@ def _marks(history: History) -> Iterator[Mark]:
             yield Mark(event.at, "abort", f"{event.reason}: {event.message}")
         elif isinstance(event, Errored):
             yield Mark(event.at, "error", " ".join(filter(None, (event.problem, event.advice))))
+        elif isinstance(event, Sharded) and event.state != "ready":
+            yield Mark(event.at, "note", shards.said(event))
         elif isinstance(event, Noted):
             yield Mark(event.at, "note", event.text)
         elif isinstance(event, Cleaned) and (event.left or event.unasked):

@@ -7,14 +7,16 @@ adapters, and writes down what happened.
 import asyncio
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from aftershock.core.history import Aborting, Any_, Cleaned, Ended, Entered, Errored
+from aftershock.core.history import Aborting, Any_, Cleaned, Ended, Entered, Errored, Sharded
 from aftershock.core.lease import Lease
 from aftershock.core.phases import Event as Move
 from aftershock.core.phases import Phase, advance
 from aftershock.core.plan import Plan
+from aftershock.core.shards import amiss
 from aftershock.core.steady import recovered, steady
 from aftershock.core.verdict import Truth
 from aftershock.errors import AftershockError, HeldError
@@ -24,9 +26,12 @@ from aftershock.model.experiment import Experiment
 from aftershock.model.stack import Stack
 from aftershock.runtime import leftovers
 from aftershock.runtime.clock import RunClock
-from aftershock.runtime.holding import Circumstances, Injection, carry_out, wait
+from aftershock.runtime.holding import Circumstances, Injection, carry_out, unless, wait
 from aftershock.runtime.recorder import Recorder
 from aftershock.runtime.watching import Watch
+
+if TYPE_CHECKING:
+    from aftershock.runtime.shards import Start
 
 TICK = 0.2
 """Seconds between two questions whether the stack has recovered."""
@@ -54,6 +59,7 @@ class Executor(msgspec.Struct):
     phase: Phase = Phase.PENDING
     failure: AftershockError | None = None
     stop: asyncio.Event = msgspec.field(default_factory=asyncio.Event)
+    generators: "Start | None" = None
     _watch: Watch | None = None
 
     def abort(self, event: Aborting) -> None:
@@ -74,6 +80,8 @@ class Executor(msgspec.Struct):
     async def _undisturbed(self) -> None:
         await leftovers.clear_the_way(self.inputs, self._record, self.clock)
         await self._start_watching()
+        if self.stop.is_set():
+            return
         self._move(Move.STARTED)
         if not await self._baseline() or self.stop.is_set():
             return
@@ -86,15 +94,23 @@ class Executor(msgspec.Struct):
 
     async def _start_watching(self) -> None:
         self._watch = Watch(
-            self.inputs, lambda: self.phase is Phase.ACTIVE, self.clock, self._record, self.abort, self.stop.set
+            self.inputs,
+            lambda: self.phase is Phase.ACTIVE,
+            self.clock,
+            self._record,
+            self.abort,
+            self.stop.set,
+            self.generators,
         )
-        await self._watch.start()
+        await unless(self.stop, self._watch.start())
 
     # Phases
 
     async def _baseline(self) -> bool:
         begin = self.clock.now()
         if await wait(self.stop, self.inputs.plan.baseline):
+            if (lacking := self._lacking()) and self.recorder.history().first(Aborting) is None:
+                self._move(Move.NOT_STEADY, lacking)
             return False
         await self._settled(begin + self.inputs.plan.baseline)
         wrong = self._contradictions(begin, begin + self.inputs.plan.baseline)
@@ -105,10 +121,14 @@ class Executor(msgspec.Struct):
     def _contradictions(self, begin: float, end: float) -> str:
         """Return what keeps the baseline from being steady; empty where nothing does. No baseline, no objection."""
         history = self.recorder.history()
-        if end <= begin:
-            return ""
+        if (lacking := self._lacking()) or end <= begin:
+            return lacking
         claims = [claim for era in self.inputs.eras for claim in steady(history, era.spec.objectives, begin, end)]
         return "; ".join(f"{one.name}: {one.finding}" for one in claims if one.truth is not Truth.TRUE)
+
+    def _lacking(self) -> str:
+        """Return what the load lacks of being what it says; empty where nothing. Without it nothing could be proved."""
+        return "; ".join(amiss(self.recorder.history().all(Sharded)))
 
     async def _settled(self, until: float) -> None:
         """Give the slices of a stretch the time to come in: an answer may take as long as its timeout."""

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -28,6 +29,9 @@ from aftershock.runtime.executor import Executor
 from aftershock.runtime.folders import RunFolder, stack_held
 from aftershock.runtime.loading import Request
 from aftershock.runtime.recorder import Recorder, Watcher
+
+if TYPE_CHECKING:
+    from aftershock.runtime.shards import Start
 
 TOKEN = 8
 _ALPHABET = string.ascii_lowercase + string.digits
@@ -73,12 +77,14 @@ class Audience(msgspec.Struct, frozen=True):
 
     `watchers` get each event; `warn` what a person has to know at once (it has to write it out before it returns);
     `published` the run's record whenever it changes; `beside` runs beside the executor, which it may tell to abort.
+    `generators` starts those that share a load; None for processes beside this one.
     """
 
     watchers: Sequence[Watcher] = ()
     warn: Callable[[str], object] = _say
     published: Callable[[Run], object] = lambda run: None
     beside: Callable[[Executor], Awaitable[object]] | None = None
+    generators: "Start | None" = None
 
 
 def launch(request: Request, watchers: Sequence[Watcher] = (), warn: Callable[[str], object] = _say) -> Outcome:
@@ -106,7 +112,7 @@ def _launch(request: Request, identity: Identity, audience: Audience) -> Outcome
     inputs = request.inputs(folder.name, identity.token)
     try:
         recorder.record(_begun(request, folder.name, identity.token, clock), durable=True)
-        executor = Executor(inputs, recorder, clock)
+        executor = Executor(inputs, recorder, clock, generators=audience.generators)
         asyncio.run(_in_company(executor, folder, audience))
     finally:
         journal.close()

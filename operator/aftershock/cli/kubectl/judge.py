@@ -27,7 +27,7 @@ def command(place: "Place", name: str, eras: tuple[str, ...], *, as_json: bool) 
     from aftershock.runtime import loading
     from aftershock.runtime.cluster import journals
 
-    history = journals.history(place.run(name))
+    history = journals.history(place.api, place.run(name))
     judgements = judge_all(history, loading.eras_for(history, eras))
     ending.show(history, judgements, None, as_json=as_json)
     return ending.code(judgements)

@@ -33,7 +33,7 @@ def command(place: "Place", name: str, form: str, eras: tuple[str, ...], out: st
     from aftershock.runtime.cluster import journals
 
     run = place.run(name)
-    history = journals.history(run)
+    history = journals.history(place.api, run)
     file, render = ending.forms()[form]
     text = render(history, judge_all(history, loading.eras_for(history, eras)))
     if out == "-":

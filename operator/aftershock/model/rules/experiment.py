@@ -1,7 +1,7 @@
 """What the parts of an Experiment must be to each other; a Run only names two."""
 
 from aftershock.model import names
-from aftershock.model.bounds import LONGEST_TIMELINE
+from aftershock.model.bounds import LONGEST_TIMELINE, MOST_SHARDS
 from aftershock.model.experiment import (
     Expectation,
     Experiment,
@@ -179,10 +179,16 @@ def _run_is_fixed(_: RunSpec) -> Findings:
     yield from ()
 
 
+@also(shards={"minimum": 1, "maximum": MOST_SHARDS})
+def _shards(load: Load) -> Findings:
+    if not 1 <= load.shards <= MOST_SHARDS:
+        yield ("shards",), f"found {load.shards}", f"write 1 to {MOST_SHARDS}"
+
+
 RULES: Rules = {
     Experiment: (_experiment_name,),
     Expectation: (texts(indicator=names.label), _expectation_bounds),
-    Load: (texts(indicator=names.label), more_than_zero("rate")),
+    Load: (texts(indicator=names.label), more_than_zero("rate"), _shards),
     Injection: (texts(fault=names.label, target=names.label), _injection_times),
     Guardrail: (texts(indicator=names.label), more_than_zero("below", "for_")),
     Recovery: (_recovery_times,),

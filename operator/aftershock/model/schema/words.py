@@ -192,7 +192,7 @@ WORDS: Mapping[str, Mapping[str, str]] = {
     "Load": {
         "indicator": "The indicator whose request is sent.",
         "rate": "How often, whatever comes back.",
-        "shards": "Over how many pods the load is spread in a cluster.",
+        "shards": "How many generators send it together: pods in a cluster, else processes. What they saw is one record.",
     },
     "Injection": {
         "at": "When it begins, counted from the end of the baseline.",

@@ -21,10 +21,10 @@ from aftershock.core.history import Aborting
 from aftershock.errors import AftershockError, HeldError
 from aftershock.model.run import Run, RunStatus
 from aftershock.runtime import launch
-from aftershock.runtime.cluster import inputs, journals, objects, retention
+from aftershock.runtime.cluster import inputs, journals, objects, retention, sharding
 from aftershock.runtime.cluster.inputs import Lacking
 from aftershock.runtime.cluster.journals import Keeper
-from aftershock.runtime.cluster.status import Mirror
+from aftershock.runtime.cluster.status import UNTIL_WRITTEN, Mirror
 from aftershock.runtime.executor import Executor
 from aftershock.runtime.folders import RunFolder
 from aftershock.runtime.launch import Audience, Identity, Outcome
@@ -37,9 +37,6 @@ DEADLINE = 10.0
 
 CLAIMS = 50
 """Times that claiming is tried while somebody else writes to the Run: its labels, say."""
-
-UNTIL_WRITTEN = 900.0
-"""Seconds for which an executor goes on trying to write its verdict while the API is away."""
 
 Say = Callable[[str], object]
 
@@ -139,7 +136,13 @@ def _carry_out(api: Api, run: Tree, say: Say, place: str) -> int:
     told = _Told(mirror, keeper)
     try:
         request = inputs.gather(api, run, places)
-        audience = Audience([keeper.follow], say, told.published, lambda executor: _heed(api, run, executor))
+        audience = Audience(
+            [keeper.follow],
+            say,
+            told.published,
+            lambda executor: _heed(api, run, executor),
+            sharding.generators(api, run, os.environ, say),
+        )
         outcome = launch.launch_as(_identity(run, folder), request, audience)
         if isinstance(outcome.failure, HeldError):
             raise outcome.failure

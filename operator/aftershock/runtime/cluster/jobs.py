@@ -5,7 +5,7 @@ the chart sets it. A Job makes one pod and never a second: what becomes of a Run
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,8 +14,9 @@ from aftershock.core.plan import longest
 from aftershock.errors import InputError
 from aftershock.model.problem import Invalid
 from aftershock.runtime.cluster import journals, objects
-from aftershock.runtime.cluster.execute import UNTIL_WRITTEN
 from aftershock.runtime.cluster.inputs import Lacking
+from aftershock.runtime.cluster.status import UNTIL_WRITTEN
+from aftershock.runtime.watching import ARRIVAL
 
 STARTING = 600
 """Seconds that a pod may take to be scheduled and to get its image: they count against the Job's deadline."""
@@ -38,7 +39,11 @@ USER = 10001
 PASSED_ON = ("AFTERSHOCK_KEEP_JOURNALS", "AFTERSHOCK_KEEP_JOURNALS_COUNT", "AWS_REGION", "AWS_ENDPOINT_URL")
 """What the executor is told as the operator was."""
 
+ADDRESS = "AFTERSHOCK_POD_IP"
+"""Environment of the executor: where the pods of its load find it."""
+
 _LIMITS = {"requests": {"cpu": "250m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}}
+_LOAD_LIMITS = {"requests": {"cpu": "250m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}}
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,7 @@ class Settings:
     pull_secrets: tuple[str, ...] = ()
     account: str = "aftershock-executor"
     resources: Mapping[str, Any] = field(default_factory=lambda: _LIMITS)
+    load_resources: Mapping[str, Any] = field(default_factory=lambda: _LOAD_LIMITS)
     claim: str = ""
     store: str = ""
     store_secret: str = ""
@@ -64,23 +70,25 @@ def settings(environment: Mapping[str, str]) -> Settings:
             "nothing says which image executors run",
             "set AFTERSHOCK_IMAGE, as the chart does, or use --launcher child",
         )
-    try:
-        resources = json.loads(environment.get("AFTERSHOCK_RESOURCES") or "null") or _LIMITS
-    except ValueError as error:
-        raise InputError(
-            f"AFTERSHOCK_RESOURCES is not JSON: {error}", "give a container's `resources` as JSON"
-        ) from None
     return Settings(
         image=image,
         pull_policy=environment.get("AFTERSHOCK_IMAGE_PULL_POLICY") or "IfNotPresent",
         pull_secrets=tuple(filter(None, environment.get("AFTERSHOCK_IMAGE_PULL_SECRETS", "").split(","))),
         account=environment.get("AFTERSHOCK_SERVICE_ACCOUNT") or "aftershock-executor",
-        resources=resources,
+        resources=_resources(environment, "AFTERSHOCK_RESOURCES", _LIMITS),
+        load_resources=_resources(environment, "AFTERSHOCK_LOAD_RESOURCES", _LOAD_LIMITS),
         claim=environment.get("AFTERSHOCK_JOURNAL_CLAIM", ""),
         store=environment.get("AFTERSHOCK_JOURNAL_STORE", ""),
         store_secret=environment.get("AFTERSHOCK_JOURNAL_SECRET", ""),
         passed_on={name: environment[name] for name in PASSED_ON if environment.get(name)},
     )
+
+
+def _resources(environment: Mapping[str, str], name: str, otherwise: Mapping[str, Any]) -> Mapping[str, Any]:
+    try:
+        return json.loads(environment.get(name) or "null") or otherwise
+    except ValueError as error:
+        raise InputError(f"{name} is not JSON: {error}", "give a container's `resources` as JSON") from None
 
 
 class JobLauncher:
@@ -160,18 +168,14 @@ def job_name(run: Mapping[str, Any], attempt: int = 1) -> str:
 def manifest(run: Mapping[str, Any], settings: Settings, attempt: int = 1) -> Tree:
     """Return the Job to create for a Run."""
     meta = run["metadata"]
-    labels = {
-        "app.kubernetes.io/name": "aftershock",
-        "app.kubernetes.io/component": "executor",
-        objects.EXPERIMENT: objects.fitting(run["spec"]["experiment"], objects.LONGEST_LABEL),
-    }
+    marks = labels(run, "executor")
     return {
         "apiVersion": JOBS.group_version,
         "kind": "Job",
         "metadata": {
             "name": job_name(run, attempt),
             "namespace": meta["namespace"],
-            "labels": labels,
+            "labels": marks,
             "ownerReferences": [objects.owner_reference(run, "Run")],
         },
         "spec": {
@@ -187,25 +191,44 @@ def manifest(run: Mapping[str, Any], settings: Settings, attempt: int = 1) -> Tr
                     {"action": "FailJob", "onExitCodes": {"operator": "NotIn", "values": [0]}},
                 ]
             },
-            "template": {"metadata": {"labels": labels}, "spec": _pod(run, settings)},
+            "template": {"metadata": {"labels": marks}, "spec": _pod(run, settings)},
         },
     }
 
 
+def labels(run: Mapping[str, Any], part: str) -> dict[str, str]:
+    """Return the labels of a Job and its pods."""
+    return {
+        "app.kubernetes.io/name": "aftershock",
+        "app.kubernetes.io/component": part,
+        objects.EXPERIMENT: objects.fitting(run["spec"]["experiment"], objects.LONGEST_LABEL),
+    }
+
+
 def deadline(run: Mapping[str, Any]) -> int:
-    """Return the seconds after which the Job's pod is ended: by then the run is over, and its status written."""
+    """Return the seconds after which the Job's pods are ended: by then the run is over, and its status written."""
     try:
-        planned = longest(objects.definition(run).object)
+        experiment = objects.definition(run).object
     except Invalid as invalid:
         raise Lacking("Invalid", str(invalid)[:1000], final=True) from None
-    return int(planned + STARTING + ENDING + UNTIL_WRITTEN) + 1
+    gathering = ARRIVAL if experiment.spec.load is not None and experiment.spec.load.shards > 1 else 0
+    return int(longest(experiment) + gathering + STARTING + ENDING + UNTIL_WRITTEN) + 1
 
 
 def _pod(run: Mapping[str, Any], settings: Settings) -> Tree:
-    pod: Tree = {
+    return {
         "serviceAccountName": settings.account,
-        "restartPolicy": "Never",
         "terminationGracePeriodSeconds": GRACE,
+        **confined(settings.pull_secrets),
+        "containers": [_container(run, settings)],
+        "volumes": _volumes(settings),
+    }
+
+
+def confined(pull_secrets: Sequence[str] = ()) -> Tree:
+    """Return what holds for every pod that we make: it may do nothing but its work, and our own taints don't drive it away."""
+    pod: Tree = {
+        "restartPolicy": "Never",
         "enableServiceLinks": False,
         "securityContext": {
             "runAsNonRoot": True,
@@ -216,12 +239,18 @@ def _pod(run: Mapping[str, Any], settings: Settings) -> Tree:
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         "tolerations": [{"key": "aftershock.dev/lease", "operator": "Exists"}],
-        "containers": [_container(run, settings)],
-        "volumes": _volumes(settings),
     }
-    if settings.pull_secrets:
-        pod["imagePullSecrets"] = [{"name": name} for name in settings.pull_secrets]
+    if pull_secrets:
+        pod["imagePullSecrets"] = [{"name": name} for name in pull_secrets]
     return pod
+
+
+CONFINED: Tree = {
+    "allowPrivilegeEscalation": False,
+    "readOnlyRootFilesystem": True,
+    "runAsNonRoot": True,
+    "capabilities": {"drop": ["ALL"]},
+}
 
 
 def _container(run: Mapping[str, Any], settings: Settings) -> Tree:
@@ -233,12 +262,7 @@ def _container(run: Mapping[str, Any], settings: Settings) -> Tree:
         "args": ["execute", meta["name"], f"--namespace={meta['namespace']}"],
         "env": _environment(settings),
         "resources": settings.resources,
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "runAsNonRoot": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
+        "securityContext": CONFINED,
         "volumeMounts": [
             {"name": "state", "mountPath": HOME},
             {"name": "journals", "mountPath": f"{HOME}/runs"},
@@ -254,8 +278,20 @@ def _container(run: Mapping[str, Any], settings: Settings) -> Tree:
 def _environment(settings: Settings) -> list[Tree]:
     kept = f"{journals.CLAIM}{settings.claim}" if settings.claim else settings.store
     told = {"AFTERSHOCK_HOME": HOME, **({journals.PLACE: kept} if kept else {}), **settings.passed_on}
-    pod = {"name": "AFTERSHOCK_POD", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}
-    return [*({"name": name, "value": value} for name, value in told.items()), pod]
+    told |= {name: value for name, value in _for_shards(settings).items() if value}
+    fields = {"AFTERSHOCK_POD": "metadata.name", ADDRESS: "status.podIP"}
+    pod = [{"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}} for name, path in fields.items()]
+    return [*({"name": name, "value": value} for name, value in told.items()), *pod]
+
+
+def _for_shards(settings: Settings) -> dict[str, str]:
+    """Return what an executor has to know to have pods of its own made, as `settings` reads it."""
+    return {
+        "AFTERSHOCK_IMAGE": settings.image,
+        "AFTERSHOCK_IMAGE_PULL_POLICY": settings.pull_policy,
+        "AFTERSHOCK_IMAGE_PULL_SECRETS": ",".join(settings.pull_secrets),
+        "AFTERSHOCK_LOAD_RESOURCES": json.dumps(settings.load_resources),
+    }
 
 
 def _volumes(settings: Settings) -> list[Tree]:

@@ -15,7 +15,7 @@ from aftershock.adapters.bucket import Place
 from aftershock.adapters.kubernetes import RUNS, Api
 from aftershock.core.history import Any_, Begun, Cleaned, Entered, History, Intended
 from aftershock.errors import AftershockError, InputError, JournalError
-from aftershock.runtime.cluster import objects
+from aftershock.runtime.cluster import fetching, objects
 
 PLACE = "AFTERSHOCK_JOURNAL"
 """Environment: `s3://bucket/prefix`, or `pvc://claim` where the runs' folder is a volume. Unset: the executor's own disk."""
@@ -122,16 +122,16 @@ def keeper(journal: Path, place: str, namespace: str, say: Callable[[str], objec
 
 def find(api: Api, namespace: str, name: str) -> Path:
     """Return the journal of a Run that is named, as `of` does. MissingError where there is no such Run."""
-    return of(api.get(RUNS, name, namespace))
+    return of(api, api.get(RUNS, name, namespace))
 
 
-def history(run: Mapping[str, Any]) -> History:
+def history(api: Api, run: Mapping[str, Any]) -> History:
     """Return what a Run's journal holds; errors are those of `of`."""
-    return store.read(of(run))
+    return store.read(of(api, run))
 
 
-def of(run: Mapping[str, Any]) -> Path:
-    """Return a Run's journal as a file of this machine: where it lies, or copied from object storage.
+def of(api: Api, run: Mapping[str, Any]) -> Path:
+    """Return a Run's journal as a file of this machine: where it lies, or copied from object storage or a volume claim.
 
     InputError or JournalError where it can't be had from here.
     """
@@ -139,15 +139,28 @@ def of(run: Mapping[str, Any]) -> Path:
     where = (run.get("status") or {}).get("journal") or ""
     folder = objects.run_folder(meta["name"], objects.token(meta["uid"]))
     if where.startswith(bucket.SCHEME):
-        return _fetched(where, meta["namespace"], folder.name)
+        return _kept(bucket.get(where), meta["namespace"], folder.name)
     for path in (Path(where), folder / "journal.jsonl") if where else ():
         if path.is_file():
             return path
+    if where.startswith(CLAIM):
+        claim, _, rest = where.removeprefix(CLAIM).partition("/")
+        return _kept(_from_claim(api, run, claim, rest), meta["namespace"], folder.name)
     raise _elsewhere(run, where)
 
 
-def _fetched(url: str, namespace: str, run: str) -> Path:
-    content = bucket.get(url)
+def _from_claim(api: Api, run: Mapping[str, Any], claim: str, path: str) -> bytes:
+    try:
+        return fetching.fetch(api, run, claim, path)
+    except AftershockError as error:
+        called = f"{run['metadata']['namespace']}/{run['metadata']['name']}"
+        raise JournalError(
+            f"the journal of the Run {called} lies on the volume claim {claim}, as {path}, and can't be read: {error.problem}",
+            f"{error.advice}; or do the same in a pod that mounts {claim} at /var/lib/aftershock/runs",
+        ) from None
+
+
+def _kept(content: bytes, namespace: str, run: str) -> Path:
     path = home.state() / "fetched" / namespace / run / "journal.jsonl"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -164,12 +177,6 @@ def _elsewhere(run: Mapping[str, Any], where: str) -> AftershockError:
     called = f"the Run {meta['namespace']}/{meta['name']}"
     if not where:
         return InputError(f"{called} has no journal yet: {status.get('phase') or 'Pending'}", "wait until it has begun")
-    if where.startswith(CLAIM):
-        claim, _, rest = where.removeprefix(CLAIM).partition("/")
-        return JournalError(
-            f"the journal of {called} lies on the volume claim {claim}, as {rest}",
-            f"do the same in a pod that mounts {claim} at /var/lib/aftershock/runs, or copy it from there (kubectl cp)",
-        )
     return JournalError(
         f"the journal of {called} lies with its executor {status.get('executor')}: {where}",
         "do the same on that machine; with `journals.store` s3 or pvc the next ones are kept",

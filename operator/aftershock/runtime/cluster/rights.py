@@ -119,7 +119,10 @@ FAULTS = (
 )
 """What faults through the Kubernetes API need, and who heals them."""
 
-RIGHTS = (*OPERATOR, *REAPER, *EXECUTOR, *FAULTS, *UNINSTALL)
+LOAD = (Right("executor", JOBS, ("create", "delete"), "to have pods share a load, and to take them away"),)
+"""What `load: {shards: N}` needs, beside looking at pods, which faults need too."""
+
+RIGHTS = (*OPERATOR, *REAPER, *EXECUTOR, *FAULTS, *LOAD, *UNINSTALL)
 
 
 def rules(part: Part, scope: Scope) -> list[dict[str, list[str]]]:

@@ -18,6 +18,9 @@ from aftershock.runtime.cluster import objects
 AGAIN = 0.5
 """Seconds before a write that failed is tried again."""
 
+UNTIL_WRITTEN = 900.0
+"""Seconds for which an executor goes on trying to write its verdict while the API is away."""
+
 
 class Mirror:
     """Writes the status of `run`, which has just been claimed. `say` is told once of whatever keeps it from writing."""
