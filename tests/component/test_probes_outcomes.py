@@ -1,8 +1,10 @@
 """Every way in which a request can end, against real servers whose truth is known."""
 
+import shlex
 import socket
 import ssl
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -141,6 +143,23 @@ def test_next_address_is_tried() -> None:
     with serving(lambda _: response()) as server:
         planned, _, good, bad = measure(order([http("a", f"http://localhost:{server.port}/")]), 0.2).total()
     assert (planned, bad) == (good, {})
+
+
+def test_what_this_machine_could_not_send_is_unsent_and_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each request that hangs holds a descriptor; the prober starts with few of them, and can't get more."""
+    few = tmp_path / "few-files"
+    few.write_text(f'#!/bin/sh\nulimit -n 40\nexec {shlex.quote(sys.executable)} "$@"\n')
+    few.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(few))
+    with serving(lambda _: HANG) as server:
+        measured = measure(order([http("a", server.url, timeout=3.0)]), 1.0)
+    planned, unsent, good, bad = measured.total()
+    assert good == 0
+    assert 0 < bad["timeout"] < 40
+    assert unsent == planned - bad["timeout"]
+    assert any("could not send it: Too many open files; raise `ulimit -n`" in each for each in measured.notes)
 
 
 def test_authorization_is_sent_and_told_to_nobody_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

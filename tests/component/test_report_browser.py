@@ -270,6 +270,23 @@ def test_print_opens_every_fold_and_leaves_out_what_paper_has_no_use_for(show: S
     assert page.pdf(format="A4").startswith(b"%PDF")
 
 
+def test_print_breaks_no_phase_in_two(show: Show) -> None:
+    """A stack with many indicators leaves little room for each column."""
+    page = show("demo")
+    page.set_viewport_size({"width": 240, "height": 900})
+    page.emulate_media(media="print")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    lines = page.evaluate("""
+        [...document.querySelectorAll('#timeline-table :is(th, td):nth-child(2)')].map(cell => {
+            const text = document.createRange();
+            text.selectNodeContents(cell);
+            return new Set([...text.getClientRects()].map(box => Math.round(box.top))).size;
+        })
+    """)
+    assert len(lines) > 3
+    assert set(lines) == {1}
+
+
 def test_print_without_script_shows_what_is_folded(show: Show) -> None:
     page = show("demo", java_script_enabled=False)
     page.emulate_media(media="print")

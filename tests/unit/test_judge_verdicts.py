@@ -238,6 +238,14 @@ def test_without_a_healing_on_record_nothing_is_known_of_the_time_after_it() -> 
     assert condition(lost, "ObjectivesHeld").status == "Unknown"
 
 
+def test_an_outage_may_hide_in_what_is_missing() -> None:
+    gap = changed(unharmed(), without=lambda one: isinstance(one, Slice) and 250 <= one.n < 270)
+    found = claim(by(gap, "1k"), "recovery", "rto")
+    assert found.measured is not None
+    assert (found.measured.low, round(found.measured.high)) == (0.0, 1772)  # 2 s, and 30 m that were held for 30 s
+    assert "may hide an outage" in found.finding
+
+
 def test_what_was_seen_under_the_fault_is_not_after_recovery() -> None:
     """Interrupted while the fault is held: healed at once, and watched no more."""
     (healed,) = unharmed().all(Healed)
@@ -397,6 +405,23 @@ def test_a_load_that_was_sent_as_asked() -> None:
     judgement = by(loaded())
     assert claim(judgement, "load").truth is T
     assert judgement.verdict is Verdict.PASSED
+
+
+def test_a_load_that_changes_its_rate_lacks_nothing() -> None:
+    """A request was due at 30.00 s; at 29.995 s the schedule begins anew, and the next one is due half an interval later."""
+
+    def sent(plan: Plan) -> list[Slice]:
+        stretches = ((0.499, 29.995), (30.045, plan.cleanup + 0.4))
+        return [
+            one for start, end in stretches for one in probe("join", Meetings(), start, end, every=0.1, counted="load")
+        ]
+
+    document = journals.experiment(journals.EXHAUSTION, load={"indicator": "join", "rate": "10/s"})
+    history = journals.run(Drill(document, journals.exhausted(), load=sent))
+    assert 299 not in {one.n for one in history.all(Slice) if one.counted == "load"}
+    assert claim(by(history), "load").truth is T
+    gap = changed(history, without=lambda one: isinstance(one, Slice) and one.counted == "load" and 310 <= one.n < 314)
+    assert "load's record" in claim(by(gap), "load").missing[0]
 
 
 def test_a_load_that_could_not_be_sent_decides_nothing() -> None:

@@ -1,5 +1,10 @@
 """The load's own count: a spike is there when it was really sent, within the latest second of the record."""
 
+from collections import Counter
+
+import pytest
+
+from aftershock.core.history import SLICE
 from aftershock.core.offered import STALE, Offered
 
 
@@ -33,3 +38,17 @@ def test_an_old_record_proves_nothing() -> None:
     assert kept.multiplied(5.0, 10.0, 2.0 + STALE - 0.1)[0]
     assert not kept.multiplied(5.0, 10.0, 2.0 + STALE + 0.1)[0]
     assert not Offered().multiplied(5.0, 10.0, 0.0)[0]
+
+
+@pytest.mark.parametrize(("rate", "factor"), [(10.0, 1.1), (0.5, 2.0), (1.0, 1.5), (50.0, 1.05), (3.0, 3.0)])
+def test_a_small_spike_and_one_of_a_slow_load_are_told_from_the_base_rate(rate: float, factor: float) -> None:
+    """At any moment of it, once it has gone on for as long as is looked back."""
+    for when in range(45, 95):
+        assert not sending(rate, when).multiplied(rate, factor, when * SLICE)[0]
+        assert sending(rate * factor, when).multiplied(rate, factor, when * SLICE)[0]
+
+
+def sending(rate: float, end: int) -> Offered:
+    """A steady load, up to slice `end`; slices in which nothing is due are left out."""
+    due = Counter(int((n + 0.5) / rate / SLICE) for n in range(int(rate * 10)))
+    return offered(*((n, sent) for n, sent in sorted(due.items()) if n < end))

@@ -79,8 +79,12 @@ def _since(history: History, found: Sequence[Hold]) -> float | None:
 
 
 def _load(history: History, asked: Inputs, watched: float) -> list[Cell]:
-    """Return the load's cells; it is due from the start of Active at the latest."""
+    """Return the load's cells; it is due from the start of Active at the latest.
+
+    Where the rate changes, the next request comes up to one and a half intervals after the last: a shorter cell could be empty
+    though everything was sent.
+    """
     if asked.load is None:
         return []
     due = (history.entered("Active") or 0.0) + WARM_UP
-    return row(recorded(history, asked.load.indicator, "load"), 1 / asked.load.rate, due, watched)
+    return row(recorded(history, asked.load.indicator, "load"), 1.5 / asked.load.rate, due, watched)

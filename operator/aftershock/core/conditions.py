@@ -65,7 +65,7 @@ def _stayed(hold: Hold, started: float, during: Sequence[Observed]) -> Condition
     seen = during[first:]
     if gone := next((one for one in seen if not one.holds), None):
         when = duration(gone.asked - started)
-        message = f"{hold.label} was gone {when} after its injection was begun: {gone.observer} {gone.saw}."
+        message = f"{hold.label} was gone {when} after its injection was begun; {gone.observer} saw: {gone.saw}."
         return _landed("False", "StoppedLanding", message)
     if seen[0].at - started > LANDING:
         late = duration(seen[0].at - started)

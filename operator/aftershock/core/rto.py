@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from aftershock.core.case import Case
+from aftershock.core.series import gaps
 from aftershock.core.verdict import Bracket, Claim, Interval, Truth
 from aftershock.core.wording import duration, span
 from aftershock.model.era import Era, Objective
@@ -57,7 +58,7 @@ def rto(case: Case, era: Era, found: Sequence[Bracket | None], *, seen: bool) ->
         return []
     more = _more(case)
     blind = undetected(case.inputs.timeline)
-    took = None if blind or (mine.began is None and not seen) else _took(mine, more)
+    took = None if blind or (mine.began is None and not seen) else _took(mine, more, _hidden(case, mine))
     return [
         Claim(
             kind="recovery",
@@ -89,9 +90,15 @@ def _more(case: Case) -> float:
     return more
 
 
-def _took(mine: Bracket, more: float) -> Interval | None:
+def _hidden(case: Case, mine: Bracket) -> float:
+    """Return the longest stretch since the injection that is missing from the record: so long an outage may hide there."""
+    found = gaps(case.rows[mine.indicator], case.since or 0.0, case.watched)
+    return max((one.high - one.low for one in found), default=0.0)
+
+
+def _took(mine: Bracket, more: float, hidden: float) -> Interval | None:
     if mine.began is None:
-        return Interval(0.0, 0.0)
+        return Interval(0.0, hidden + more if hidden else 0.0)
     return Interval(mine.rto.low + more, mine.rto.high + more) if mine.rto is not None else None
 
 
@@ -103,7 +110,10 @@ def _within(took: Interval | None, limit: float) -> Truth:
 
 def _finding(mine: Bracket, took: Interval | None, more: float) -> str:
     if mine.began is None:
-        return f"No {mine.indicator} request failed after the injection"
+        none = f"No {mine.indicator} request failed after the injection"
+        if took is None or not took.high:
+            return none
+        return f"{none}, as far as the record goes: what is missing from it may hide an outage of {duration(took.high)}"
     if took is None or mine.rto is None or mine.after_healing is None:
         return f"{mine.indicator} was not back for good when the record ends"
     stood = f", which stand for {span(took)}" if more else ""

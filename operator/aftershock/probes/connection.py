@@ -106,7 +106,8 @@ class Peer:
 def _failure(code: int | None) -> tuple[str, str | None]:
     """Return an error number's kind, and its text where the kind doesn't tell."""
     if code in _OURS:
-        return UNSENT, os.strerror(code or 0)
+        advice = "; raise `ulimit -n`" if code == errno.EMFILE else ""
+        return UNSENT, f"this machine could not send it: {os.strerror(code or 0)}{advice}"
     kind = _KINDS.get(code or 0, "error")
     return kind, os.strerror(code or 0) if kind == "error" else None
 

@@ -13,6 +13,7 @@ from aftershock.probes.connection import Channel, Outcome, Peer
 from aftershock.probes.loop import Loop
 from aftershock.probes.pulse import Pulse, Request
 from aftershock.probes.request import Url, basic, content_type, head, parse_url, whole
+from aftershock.probes.slices import UNSENT
 
 Note = Callable[[str], None]
 """Puts a sentence on record, once, however often it is said."""
@@ -81,7 +82,7 @@ class Http:
     def _heard(self, request: Request, kind: str | None, outcome: Outcome) -> None:
         if isinstance(outcome, Answer) and kind is None:
             kind = self._judge(outcome)
-        elif kind == "error":
+        elif kind in TELLING:
             self._note(why(outcome))
         self._pulse.settle(request, kind)
 
@@ -91,8 +92,12 @@ class Http:
         return "body" if self._contains is not None and self._contains not in answer.body else None
 
 
+TELLING = ("error", UNSENT)
+"""Kinds whose reason is noted: they say little by themselves."""
+
+
 def why(outcome: Outcome) -> str:
-    """Say in a sentence why a request ended as `error`."""
+    """Say in a sentence why a request ended as a kind in `TELLING`."""
     if isinstance(outcome, Answer):
         return f"an answer can't be read: {outcome.problem}"
     return f"a request failed: {outcome or 'no reason was given'}"

@@ -18,7 +18,7 @@ from aftershock.core.shards import LOST_LISTED
 from aftershock.model.stack import LedgerProbe
 from aftershock.probes.answer import Answer
 from aftershock.probes.connection import Channel, Outcome
-from aftershock.probes.http import Means, authorized, why
+from aftershock.probes.http import TELLING, Means, authorized, why
 from aftershock.probes.pulse import Pulse, Request
 from aftershock.probes.readback import Absent, ReadBack
 from aftershock.probes.request import head, parse_url, whole
@@ -64,7 +64,7 @@ class Ledger:
             kind = self._judge(request, outcome)
         else:
             self._indeterminate += kind not in _NEVER_SENT
-            if kind == "error":
+            if kind in TELLING:
                 self._note(why(outcome))
         self._pulse.settle(request, kind)
 

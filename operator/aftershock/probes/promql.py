@@ -12,7 +12,7 @@ import msgspec
 from aftershock.model.stack import PromqlProbe
 from aftershock.probes.answer import Answer
 from aftershock.probes.connection import Channel, Outcome
-from aftershock.probes.http import Means, authorized, why
+from aftershock.probes.http import TELLING, Means, authorized, why
 from aftershock.probes.pulse import Pulse, Request
 from aftershock.probes.request import head, parse_url, whole
 from aftershock.probes.slices import UNSENT
@@ -69,7 +69,7 @@ class Promql:
     def _heard(self, request: Request, kind: str | None, outcome: Outcome) -> None:
         if isinstance(outcome, Answer) and kind is None:
             kind = self._judge(outcome) if outcome.status == 200 else f"status-{outcome.status}"
-        elif kind == "error":
+        elif kind in TELLING:
             self._note(why(outcome))
         self._pulse.settle(request, kind)
 
