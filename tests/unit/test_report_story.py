@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 import report_samples as samples
-from aftershock.core.history import Healed, Healing, History, Intended, Ledgered, Observed
+from aftershock.core.history import Errored, Healed, Healing, History, Intended, Ledgered, Observed
 from aftershock.core.verdict import Bracket, Claim, Interval, Judgement, Survival, Truth, Verdict
 from aftershock.reports import story
 
@@ -157,6 +157,35 @@ def test_an_outage_that_did_not_end_is_longer_than_any_that_did() -> None:
     assert story.longest_outage(_judgement(recovery=[short, open_]))[0] == "not over"
     assert story.longest_outage(_judgement(recovery=[short])) == ("8 s", "a")
     assert story.longest_outage(_judgement(recovery=[Bracket(indicator="c")]))[0] == "none"
+
+
+GOOD_AGAIN = "good again for 2 s when the record stops, too short to call it over"
+
+
+@pytest.mark.parametrize(
+    ("kind", "lasted", "said"),
+    [
+        ("budget", 0.0, "the record stops before it ended; its objective held all the same"),
+        ("latency", 2.0, f"{GOOD_AGAIN}; its objective held all the same"),
+        (None, 2.0, f"{GOOD_AGAIN}; no objective of era e judges it"),
+    ],
+)
+def test_an_outage_that_is_not_over_says_how_the_run_has_recovered_all_the_same(
+    kind: str | None, lasted: float, said: str
+) -> None:
+    claims = [_claim("recovered", Truth.TRUE, 0, kind="recovery")]
+    claims += [_claim("uptime", Truth.TRUE, 0, kind=kind, indicator="b")] if kind else []
+    open_ = Bracket(indicator="b", began=Interval(5, 5), lasted=lasted)
+    assert story.longest_outage(_judgement(*claims, recovery=[open_])) == ("not over", f"b: {said}")
+
+
+def test_where_nothing_was_measured_after_an_injection_no_outage_is_denied() -> None:
+    assert story.longest_outage(_judgement())[0] == "not known"
+
+
+def test_an_error_and_what_to_do_about_it_are_two_things() -> None:
+    history = History([*samples.demo()[0].events, Errored(at=99.0, problem="it is gone", advice="start it")])
+    assert story.marks(history)[-1].text == "it is gone; try: start it"
 
 
 def test_the_shortest_survival_is_told_and_no_end_is_never_for_ever() -> None:

@@ -32,7 +32,7 @@ from aftershock.core.history import (
     Slice,
     Tripped,
 )
-from aftershock.core.verdict import Claim, Judgement, Survival, Truth, Verdict
+from aftershock.core.verdict import Bracket, Claim, Judgement, Survival, Truth, Verdict
 from aftershock.model.units import Duration, Rate, UnitError
 from aftershock.reports.wording import counted, duration, instant, interval, share
 
@@ -181,7 +181,7 @@ def _marks(history: History) -> Iterator[Mark]:
         elif isinstance(event, Aborting):
             yield Mark(event.at, "abort", f"{event.reason}: {event.message}")
         elif isinstance(event, Errored):
-            yield Mark(event.at, "error", " ".join(filter(None, (event.problem, event.advice))))
+            yield Mark(event.at, "error", "; try: ".join(filter(None, (event.problem, event.advice))))
         elif isinstance(event, Sharded) and event.state != "ready":
             yield Mark(event.at, "note", shards.said(event))
         elif isinstance(event, Noted):
@@ -257,14 +257,27 @@ def loss(ledger: Ledgered) -> str:
 
 def longest_outage(judgement: Judgement) -> tuple[str, str]:
     """Return the longest outage of any indicator and whose it was, both in words."""
+    if not judgement.recovery:
+        return "not known", "nothing was measured after an injection"
     broken = [each for each in judgement.recovery if each.began is not None]
     if not broken:
         return "none", "no indicator had one"
     open_ended = next((each for each in broken if each.rto is None), None)
     if open_ended is not None:
-        return "not over", f"{open_ended.indicator}: the record stops before it ended"
+        return "not over", f"{open_ended.indicator}: {_unended(open_ended, judgement)}"
     worst = max(broken, key=lambda each: each.rto.high if each.rto else 0.0)
     return interval(worst.rto), worst.indicator
+
+
+def _unended(open_ended: Bracket, judgement: Judgement) -> str:
+    """Say why an outage can't be called over; and, where the run has recovered all the same, how both can be true."""
+    why = "the record stops before it ended"
+    if open_ended.lasted > 0:
+        why = f"good again for {duration(open_ended.lasted)} when the record stops, too short to call it over"
+    if not any(claim.name == "recovered" and claim.truth is Truth.TRUE for claim in judgement.claims):
+        return why
+    judged = any(claim.indicator == open_ended.indicator and claim.kind in ("budget", "latency") for claim in judgement.claims)
+    return f"{why}; {'its objective held all the same' if judged else f'no objective of era {judgement.era} judges it'}"
 
 
 def survival(judgement: Judgement, fault: int | None = None) -> tuple[str, str] | None:
