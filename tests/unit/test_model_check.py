@@ -146,6 +146,38 @@ def test_an_unknown_fault_is_a_problem_of_an_experiment_read_without_faults() ->
     assert [problem.advice for problem in found] == ["did you mean `latency`?"]
 
 
+BROKEN = """\
+  stack: here
+  expect: [{indicator: jion, during: fault, atLeast: 190%}, {during: fault, atLeast: 90%}]
+  load: {indicator: nope, rate: 20}
+  timeline:
+  - {fro: 1s, fault: latency, target: nowhere, with: {latency: 100ms}}
+  - {for: 1s, fault: latncy, target: nowhere}
+  - {for: 1s, fault: link-down, target: app, with: {leave: 1}}
+  guardrails: 7
+"""
+
+
+def test_what_has_problems_of_its_own_is_held_against_its_stack_as_far_as_it_can_be_read() -> None:
+    loaded = load_text(HEAD.format("Experiment", "x") + BROKEN, "x.yaml", FAULTS)
+    assert not loaded.documents
+    (document,) = loaded.experiments
+    assert [(problem.field, problem.advice) for problem in check_against(document, stack(), FAULTS)] == [
+        ("spec.expect[0].indicator", "did you mean `join`?"),
+        ("spec.load.indicator", "use one of `join`, `meet`"),
+        ("spec.timeline[0].target", "use `to-primary`"),
+        ("spec.timeline[2].target", "use `to-primary`"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "spec", ["  hypothesis: none of a stack\n", "  stack: here\n  timeline: 3\n  load: 1\n", "  7\n"]
+)
+def test_what_can_be_read_of_nothing_is_held_against_nothing(spec: str) -> None:
+    (document,) = load_text(HEAD.format("Experiment", "x") + spec, "x.yaml", FAULTS).experiments
+    assert check_against(document, stack(), FAULTS) == []
+
+
 class Bounded(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
     whole: Annotated[int, msgspec.Meta(ge=1, le=5)] = 1
     part: Annotated[float, msgspec.Meta(gt=0, lt=1)] | None = None

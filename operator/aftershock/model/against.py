@@ -1,8 +1,12 @@
-"""Rules across documents: does an Experiment fit the Stack that it is to run on? Pure; problems name file and line."""
+"""Rules across documents: does an Experiment fit the Stack that it is to run on? Pure; problems name file and line.
+
+The Experiment may have problems of its own: what could not be read of it (see check.py's Partial) is passed over here.
+"""
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
-from aftershock.model.check import FaultType
+from aftershock.model.check import FaultType, Unread
 from aftershock.model.experiment import Experiment, Injection
 from aftershock.model.load import Document
 from aftershock.model.problem import Path, Problem, choose
@@ -23,22 +27,26 @@ def check_against(
 ) -> list[Problem]:
     """Return everything that keeps `experiment` from running on `stack`, whichever stack it names itself."""
     return [
-        *_production(experiment, stack),
-        *_indicators(experiment, stack),
-        *(
-            problem
-            for place, injection in enumerate(experiment.object.spec.timeline)
-            for problem in _target(experiment, place, injection, stack, faults)
-        ),
+        *_readable(_production(experiment, stack)),
+        *_readable(_indicators(experiment, stack)),
+        *_readable(_targets(experiment, stack, faults)),
     ]
+
+
+def _readable(problems: Iterator[Problem]) -> Iterator[Problem]:
+    """Yield problems up to where one asks for a part that could not be read: that has been reported."""
+    try:
+        yield from problems
+    except Unread:
+        return
 
 
 def _production(experiment: Document[Experiment], stack: Document[Stack]) -> Iterator[Problem]:
     if stack.object.spec.environment != "production":
         return
-    for document, allowed in ((stack, stack.object.spec.allow), (experiment, experiment.object.spec.allow)):
-        if not allowed.production:
-            message = f"stack `{stack.name}` is in production, and {document.kind} `{document.name}` doesn't allow that"
+    for document, kind in ((stack, "Stack"), (experiment, "Experiment")):
+        if not document.object.spec.allow.production:
+            message = f"stack `{stack.name}` is in production, and {kind} `{document.name}` doesn't allow that"
             yield document.problem(
                 ("spec", "allow", "production"), message, "add `allow: {production: true}` if it is meant"
             )
@@ -47,15 +55,23 @@ def _production(experiment: Document[Experiment], stack: Document[Stack]) -> Ite
 def _indicators(experiment: Document[Experiment], stack: Document[Stack]) -> Iterator[Problem]:
     spec = experiment.object.spec
     known = [indicator.name for indicator in stack.object.spec.indicators]
-    asked: list[tuple[Path, str]] = [
-        *((("expect", place, "indicator"), claim.indicator) for place, claim in enumerate(spec.expect)),
-        *((("guardrails", place, "indicator"), guard.indicator) for place, guard in enumerate(spec.guardrails)),
-        *([(("load", "indicator"), spec.load.indicator)] if spec.load else []),
+    lists = {field: getattr(spec, field, []) for field in ("expect", "guardrails")}
+    asked: list[tuple[Path, Any]] = [
+        *(((field, place), one) for field, items in lists.items() for place, one in enumerate(items)),
+        (("load",), getattr(spec, "load", None)),
     ]
-    for path, name in asked:
-        if name not in known:
+    for way, one in asked:
+        path, name = (*way, "indicator"), getattr(one, "indicator", None)
+        if name is not None and name not in known:
             message = f"stack `{stack.name}` has no indicator `{name}`"
             yield experiment.problem(("spec", *path), message, choose(name, known, "add it to the stack"))
+
+
+def _targets(
+    experiment: Document[Experiment], stack: Document[Stack], faults: Mapping[str, FaultType]
+) -> Iterator[Problem]:
+    for place, injection in enumerate(experiment.object.spec.timeline):
+        yield from _readable(_target(experiment, place, injection, stack, faults))
 
 
 def _target(

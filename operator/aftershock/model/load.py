@@ -58,11 +58,16 @@ class Document(msgspec.Struct, Generic[Kind_co], frozen=True):
 
 
 class Loaded(msgspec.Struct, frozen=True):
-    """A file: its sound documents, and everything that is wrong with the others."""
+    """A file: its sound documents, and everything that is wrong with the others.
+
+    `experiments` are those with problems of their own, as far as they could be read (see check.py's Partial): whether
+    they fit their stack can be told all the same, so that a user hears everything at once.
+    """
 
     file: str
     documents: tuple[Document[Kind], ...]
     problems: tuple[Problem, ...]
+    experiments: tuple[Document[Experiment], ...] = ()
 
     def sound(self) -> tuple[Document[Kind], ...]:
         """Return all documents; raise Invalid with every problem if there is one."""
@@ -133,6 +138,7 @@ def _unread(file: str, message: str, advice: str, line: int | None = None) -> Lo
 def _loaded(text: str, file: str, digest: str, faults: Faults | None) -> Loaded:
     nodes, problems = read(text, file)
     documents: list[Document[Kind]] = []
+    unsound: list[Document[Experiment]] = []
     if not nodes and not problems:
         return _unread(file, "no document in it", f"begin one with `apiVersion: {API_VERSION}`", 1)
     for node, sound in nodes:
@@ -141,9 +147,19 @@ def _loaded(text: str, file: str, digest: str, faults: Faults | None) -> Loaded:
             found = [document.problem(("metadata", "name"), f"{twin} stands twice in this file", "keep one of them")]
         if document is not None and sound and not found:
             documents.append(document)
+        elif (partly := _experiment(node, file, digest, faults)) is not None:
+            unsound.append(partly)
         problems += found
     problems.sort(key=lambda problem: problem.line or 0)
-    return Loaded(file, tuple(documents), tuple(problems))
+    return Loaded(file, tuple(documents), tuple(problems), tuple(unsound))
+
+
+def _experiment(node: Node, file: str, digest: str, faults: Faults | None) -> Document[Experiment] | None:
+    """Return as much of an experiment as can be read; None where the document is none."""
+    walk = Walk(node, file, faults)
+    if _kind(node, walk) is not Experiment:
+        return None
+    return Document(walk.typed(Experiment), {}, file, digest, node)
 
 
 def _twin(document: Document[Kind], others: list[Document[Kind]]) -> str | None:

@@ -276,7 +276,9 @@ def _unended(open_ended: Bracket, judgement: Judgement) -> str:
         why = f"good again for {duration(open_ended.lasted)} when the record stops, too short to call it over"
     if not any(claim.name == "recovered" and claim.truth is Truth.TRUE for claim in judgement.claims):
         return why
-    judged = any(claim.indicator == open_ended.indicator and claim.kind in ("budget", "latency") for claim in judgement.claims)
+    judged = any(
+        claim.indicator == open_ended.indicator and claim.kind in ("budget", "latency") for claim in judgement.claims
+    )
     return f"{why}; {'its objective held all the same' if judged else f'no objective of era {judgement.era} judges it'}"
 
 

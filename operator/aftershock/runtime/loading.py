@@ -14,6 +14,7 @@ from aftershock.errors import InputError
 from aftershock.faults.fault import Parameters, Site
 from aftershock.faults.registry import FAULTS
 from aftershock.model.against import check_against
+from aftershock.model.check import Unread
 from aftershock.model.era import Era
 from aftershock.model.experiment import Experiment
 from aftershock.model.load import Document, Kind, from_tree, load
@@ -82,11 +83,28 @@ def request(
     experiment: str, *, stack: str | None = None, eras: Sequence[str] = (), runs: Path | None = None
 ) -> Request:
     """Read and check all that a run needs. Invalid with every problem of every file; InputError for what isn't there."""
-    asked = _one(_experiment_file(experiment), Experiment)
+    file = _experiment_file(experiment)
+    try:
+        asked = _one(file, Experiment)
+    except Invalid as invalid:
+        raise Invalid(sorted([*invalid.problems, *_unsound_misfits(file, stack)], key=_line)) from None
     target = _one(stack_file(stack or asked.object.spec.stack), Stack)
     check_fit(asked, target)
     names = eras or judging(asked.object, target.object)
     return fitted(asked, target, _era_documents(names), runs or home.runs())
+
+
+def _line(problem: Problem) -> int:
+    return problem.line or 0
+
+
+def _unsound_misfits(file: Path, stack: str | None) -> Iterable[Problem]:
+    """Return what else keeps the experiments of a file that have problems of their own from running on their stack."""
+    for document in load(file, FAULTS).experiments:
+        try:
+            yield from check_against(document, _one(stack_file(stack or document.object.spec.stack), Stack), FAULTS)
+        except (InputError, Invalid, Unread):
+            continue
 
 
 def experiment_from(file: Path) -> Document[Experiment]:
@@ -224,10 +242,12 @@ def validate(paths: Sequence[Path]) -> Found:
     loaded = [load(file, FAULTS) for file in files]
     documents = [document for each in loaded for document in each.documents]
     problems = [*closed, *(problem for each in loaded for problem in each.problems)]
-    problems += _misfits(documents)
+    problems += _misfits(documents, [document for each in loaded for document in each.experiments])
     if not files and not closed:
         names = ", ".join(map(str, paths))
         problems.append(Problem(names, None, "", "holds no YAML file", "name files that end in .yaml"))
+    place = {str(file): number for number, file in enumerate(files)}
+    problems.sort(key=lambda problem: (place.get(problem.file, 0), _line(problem)))
     return Found(files, len(documents), problems)
 
 
@@ -245,16 +265,19 @@ def _yaml_files(path: Path, closed: list[Problem]) -> Iterable[Path]:
     return sorted(file for file in names if file.suffix in YAML and not file.is_fifo())
 
 
-def _misfits(documents: Sequence[Document[Kind]]) -> list[Problem]:
+def _misfits(documents: Sequence[Document[Kind]], unsound: Sequence[Document[Experiment]]) -> list[Problem]:
     stacks = {
         document.name: cast("Document[Stack]", document) for document in documents if isinstance(document.object, Stack)
     }
+    sound = [document for document in documents if isinstance(document.object, Experiment)]
     problems = []
-    for document in documents:
-        if isinstance(document.object, Experiment):
-            stack = stacks.get(document.object.spec.stack) or _local_stack(document.object.spec.stack)
-            if stack is not None:
-                problems += check_against(cast("Document[Experiment]", document), stack, FAULTS)
+    for document in (*cast("list[Document[Experiment]]", sound), *unsound):
+        try:
+            name = document.object.spec.stack
+        except Unread:
+            continue
+        if (stack := stacks.get(name) or _local_stack(name)) is not None:
+            problems += check_against(document, stack, FAULTS)
     return problems
 
 
