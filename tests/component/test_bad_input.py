@@ -199,7 +199,8 @@ def test_a_proxy_that_the_toxiproxy_does_not_have(ground: Ground) -> None:
 
 def test_a_port_that_is_taken(ground: Ground) -> None:
     links = [{"name": PROXY, "toxiproxy": "main", "listen": ground.entry, "upstream": "127.0.0.1:1"}]
-    refused(typed(ground, stack=ground.stack(links=links)), 5, "address already in use")
+    done = typed(ground, stack=ground.stack(links=links))
+    refused(done, 5, f"can't listen at {ground.entry}: address already in use", "give the link another `listen:`")
     assert touched(ground) == []
 
 

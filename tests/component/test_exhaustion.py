@@ -144,6 +144,15 @@ def test_another_role_needs_an_observer_that_can_see_it(postgres: Postgres, tmp_
         asyncio.run(run(database_site(postgres, tmp_path, observer=False)))
 
 
+def test_a_role_that_the_dsns_password_does_not_open_is_told_so(postgres: Postgres) -> None:
+    async def run() -> None:
+        await adapter.connect(Login("primary", postgres.app, role="nobody-here"), "test")
+
+    with pytest.raises(TargetError, match="refuses the login") as caught:
+        asyncio.run(run())
+    assert "`role:` logs in with the DSN's password" in caught.value.advice
+
+
 def refusal(site: Site) -> AftershockError:
     async def run() -> None:
         hold = hold_for(site)

@@ -174,7 +174,8 @@ def _refusal(login: Login, said: str, parameters: Mapping[str, Any]) -> TargetEr
     if "unsupported startup parameter" in said:
         return _pooler(login, said)
     if any(words in said for words in ("authentication failed", "no password supplied", "no pg_hba.conf entry")):
-        return TargetError(f"{where} refuses the login: {said}", "correct user and password in the DSN")
+        lent = "; `role:` logs in with the DSN's password" if login.role else ""
+        return TargetError(f"{where} refuses the login: {said}", f"correct user and password in the DSN{lent}")
     if "does not exist" in said:
         return TargetError(f"{where} refuses the login: {said}", "correct the DSN")
     return TargetError(f"{where} can't be reached: {said}", "see whether it runs, and compare host and port in the DSN")

@@ -7,6 +7,7 @@ TargetError, and a server that answers `/version` but not to the call at hand is
 callers use adapters/threads.py.
 """
 
+import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -34,6 +35,9 @@ PROBE = 0.4
 
 Stream = Literal["upstream", "downstream"]
 _RESTART = "restart that Toxiproxy; the Stack's `restart:` lets aftershock do it"
+
+_NO_LISTENING = re.compile(r'listen tcp[46]? (\S+): (?:bind: )?([^"]+)')
+"""How a Toxiproxy says that it can't open a proxy's entrance."""
 
 
 class Toxic(msgspec.Struct, frozen=True):
@@ -184,6 +188,11 @@ class Server:
             raise self._unreachable(error) from None
         if answer.status_code >= 500 or answer.status_code == 403:
             said = answer.content.decode(errors="replace").strip()[:200]
+            if no := _NO_LISTENING.search(said):
+                raise TargetError(
+                    f"Toxiproxy {self.name} can't listen at {no[1]}: {no[2]}",
+                    "free that address, or give the link another `listen:` (its clients enter there)",
+                )
             raise TargetError(
                 f"Toxiproxy {self.name} at {self.url} answered {answer.status_code} to {method} {path}: {said}",
                 "its log says more; if it goes on, " + _RESTART,

@@ -33,7 +33,9 @@ GONE = 3.0
 
 
 class Exhaustion(Parameters, frozen=True, kw_only=True):
-    """`leave`: slots left free, beyond the sessions that others held at the time. `role`: the DSN's user, unless given."""
+    """`leave`: slots left free, beyond the sessions that others held at the time. `role`: the DSN's user, unless given;
+    another one logs in with the DSN's password.
+    """
 
     leave: int = 0
     role: str | None = None
