@@ -188,6 +188,12 @@ def test_a_toxiproxy_that_is_not_there(ground: Ground) -> None:
     refused(typed(ground, stack=stack), 5, "Toxiproxy main", "can't be reached", "start it")
 
 
+def test_halt_says_once_what_it_cannot_reach(ground: Ground) -> None:
+    stack = ground.stack(toxiproxies=[{"name": "main", "url": f"http://127.0.0.1:{free_port()}"}])
+    done = ground.type("halt", "--stack", stack)
+    assert (done.code, done.said.count("STUCK: ")) == (9, 1), done.said
+
+
 def test_what_is_no_toxiproxy(ground: Ground) -> None:
     refused(typed(ground, stack=ground.stack(toxiproxies=[{"name": "main", "url": ground.service.url}])), 5, "main")
 
@@ -235,7 +241,8 @@ def test_a_toxiproxy_that_dies_during_the_run(ground: Ground, tmp_path: Path) ->
     finally:
         process.kill()
         process.wait()
-    refused(Ended(done.code, done.out, done.err), 5, "nobody can say what is left", "aftershock reap --stack")
+    again = f"`aftershock reap --stack {stack}`"
+    refused(Ended(done.code, done.out, done.err), 5, "nobody can say what is left", again)
     assert "can't be reached" in done.out
     assert "Traceback" not in done.err
 

@@ -28,7 +28,7 @@ from aftershock.faults.fault import Site
 from aftershock.model.load import dump_yaml, to_tree
 from aftershock.model.metadata import Secret
 from aftershock.model.stack import Database, Link, Restart, Stack, ToxiproxyServer, Workload
-from aftershock.runtime import reaper
+from aftershock.runtime import reaper, reaping
 from component.conftest import Postgres, Supervised, free_port, stack, until
 from component.test_link_faults import hold_of
 
@@ -125,7 +125,7 @@ def holder(
 WATCH = """
 import asyncio, sys
 from pathlib import Path
-from aftershock.runtime import reaper
+from aftershock.runtime import reaper, reaping
 say = lambda line: print(line, flush=True)
 say("watching")
 asyncio.run(reaper.watch(lambda: [Path(each) for each in sys.argv[1:]], report=say))
@@ -388,6 +388,9 @@ def test_wedged_toxiproxy_without_restart_is_stuck_and_says_what_to_do(
         assert time.monotonic() - begun < 4
         assert swept.stuck == swept.left
         assert f"restart the Toxiproxy at {server.url} by hand" in swept.stuck[0]
+        said: list[str] = []
+        assert reaping.once([str(ground.file)], said.append) == reaping.STUCK
+        assert said[0].startswith("tested: StuckOnCleanup: Toxiproxy main: Toxiproxy main is wedged")
 
 
 def test_wedge_that_is_nobody_of_ours_is_left_alone(restartable: tuple[Server, Restart], tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 import journals
+from aftershock.core.conditions import SILENCE
 from aftershock.core.history import (
     Aborting,
     Cleaned,
@@ -272,6 +273,17 @@ def test_a_healing_that_is_not_on_record_leaves_the_fault_unknown() -> None:
 def test_what_was_planned_and_never_injected_did_not_land() -> None:
     history = changed(journals.demo(), without=lambda one: isinstance(one, Injected))
     assert landed(history) == ("False", "NeverLanded")
+
+
+@pytest.mark.parametrize(("after", "reason"), [(0.5, "CutOff"), (SILENCE + 1, "NoEvidence")])
+def test_an_abort_before_anybody_could_look_says_nothing_against_the_fault(after: float, reason: str) -> None:
+    demo = journals.demo()
+    start = journals.plan_of(journals.demo_drill()).begun[0]
+    stop = Aborting(at=start + after, reason="User", message="interrupted by SIGINT")
+    healing = next(msgspec.structs.replace(one, at=stop.at) for one in demo.events if isinstance(one, Healing))
+    history = changed(demo, stop, healing, without=lambda one: seen(one, "during") or isinstance(one, Healing))
+    assert landed(history)[1] == reason
+    assert by(history).verdict is (Verdict.ABORTED if reason == "CutOff" else Verdict.INCONCLUSIVE)
 
 
 # The order of the rules

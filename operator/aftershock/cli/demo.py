@@ -64,7 +64,9 @@ def _run(stack: str) -> int:
     with context:
         outcome = launch.launch(request, [follow])
     row = judge_all(outcome.history, loading.eras(tuple(ROW)))
-    code = ending.tell(replace(outcome, judgements=row), as_json=False, decisive=outcome.judgements)
+    code = ending.tell(
+        replace(outcome, judgements=row), request.stack_called, as_json=False, decisive=outcome.judgements
+    )
     found = {judgement.era: judgement.verdict.value for judgement in row}
     if found != ROW:
         click.echo(f"this is not the documented row: {ROW}", err=True)

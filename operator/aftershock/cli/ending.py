@@ -46,10 +46,11 @@ def write(path: Path, text: str) -> None:
         ) from error
 
 
-def tell(outcome: Outcome, *, as_json: bool, decisive: Sequence[Judgement] | None = None) -> int:
+def tell(outcome: Outcome, stack: str, *, as_json: bool, decisive: Sequence[Judgement] | None = None) -> int:
     """Print the verdict, write the reports; return the exit code. The tool's own failure comes last, and counts.
 
-    `decisive`: the judgements that the exit code speaks of, where more are shown than that.
+    `stack`: what `--stack` calls it. `decisive`: the judgements that the exit code speaks of, where more are shown than
+    that.
     """
     report, failure = None, outcome.failure
     if not isinstance(failure, JournalError):
@@ -62,10 +63,10 @@ def tell(outcome: Outcome, *, as_json: bool, decisive: Sequence[Judgement] | Non
         raise failure
     left = [line for judgement in outcome.judgements for line in _residue(judgement)]
     if left:
-        raise ResidueError(left[0], f"`aftershock reap --stack {_stack(outcome.history)}` tries again")
+        raise ResidueError(left[0], f"`aftershock reap --stack {stack}` tries again")
     unasked = [line for cleaned in outcome.history.all(Cleaned) for line in cleaned.unasked]
     if unasked:
-        again = f"once it answers again: `aftershock reap --stack {_stack(outcome.history)}`"
+        again = f"once it answers again: `aftershock reap --stack {stack}`"
         raise TargetError(f"nobody can say what is left: {unasked[0]}", again)
     if unheard is not None:
         raise unheard
@@ -87,10 +88,6 @@ def _shown(outcome: Outcome, report: Path | None, *, as_json: bool) -> OSError |
 
 def _residue(judgement: Judgement) -> list[str]:
     return [c.message for c in judgement.conditions if c.type == "CleanedUp" and c.status == "False"]
-
-
-def _stack(history: History) -> str:
-    return str(history.begun.stack.get("metadata", {}).get("name", "STACK"))
 
 
 def code(judgements: Sequence[Judgement]) -> int:

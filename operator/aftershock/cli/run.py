@@ -36,7 +36,7 @@ def command(file: str, stack: str | None, eras: tuple[str, ...], *, as_json: boo
     follow, context = watcher(as_json=as_json)
     with context:
         outcome = launch.launch(request, [follow])
-    return ending.tell(outcome, as_json=as_json)
+    return ending.tell(outcome, request.stack_called, as_json=as_json)
 
 
 def watcher(*, as_json: bool) -> "tuple[Watcher, AbstractContextManager[object]]":

@@ -42,14 +42,21 @@ def landed(case: Case, hold: Hold) -> Condition:
         return _landed("False", "AlreadyPresent", f"{hold.label} was there before it was injected: {there.saw}.")
     if hold.started is None:
         return _not_injected(case, hold)
-    if before and not during and hold.healing is None and (case.cut_off or case.aborting is not None):
-        return _landed("Unknown", "CutOff", f"{hold.label} was injected; the record breaks off before anybody looked.")
+    if before and not during and _too_soon(case, hold, hold.started):
+        return _landed("Unknown", "CutOff", f"{hold.label} was injected, and the run ended before anybody looked.")
     if not before or not during:
         when = "before" if not before else "after"
         return _landed("False", "NoEvidence", f"Nobody looked for {hold.label} {when} it was injected.")
     if hold.landed is None:
         return _landed("False", "NeverLanded", f"{hold.label} was injected, but never seen: {during[0].saw}.")
     return _stayed(hold, hold.started, during)
+
+
+def _too_soon(case: Case, hold: Hold, started: float) -> bool:
+    """Tell whether the run was cut short before a look could be expected to have its answer."""
+    if hold.healing is None:
+        return case.cut_off or case.aborting is not None
+    return case.aborting is not None and hold.healing - started <= SILENCE
 
 
 def _not_injected(case: Case, hold: Hold) -> Condition:

@@ -1,6 +1,7 @@
 """From names and files to a checked request: experiment, stack, eras, faults. Nothing is touched; all errors at once."""
 
 import os
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -48,6 +49,12 @@ class Request(msgspec.Struct, frozen=True):
     def folder(self) -> Path:
         """Where the stack's file lies; relative paths in it start there."""
         return Path(self.stack.file).absolute().parent
+
+    @property
+    def stack_called(self) -> str:
+        """What `--stack` has to say to mean this stack: the name of one that is up on this machine, or else its file."""
+        local = home.stacks() / self.stack.name / "stack.yaml"
+        return self.stack.name if Path(self.stack.file).absolute() == local.absolute() else shlex.quote(self.stack.file)
 
     def inputs(self, run: str, token: str) -> Inputs:
         """Return what the executor needs."""

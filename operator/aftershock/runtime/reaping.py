@@ -48,7 +48,7 @@ async def _sweep_one(file: Path, say: Say, scope: Scope, run: str | None) -> int
     for line in [*swept.healed, *await lost.conclude_lost(stack, file.parent)]:
         say(f"{stack.metadata.name}: {line}")
     for line in [*swept.left, *swept.unreachable]:
-        say(f"{stack.metadata.name}: STUCK: {line}")
+        say(f"{stack.metadata.name}: {'StuckOnCleanup' if line in swept.stuck else 'STUCK'}: {line}")
     if not (swept.healed or swept.left or swept.unreachable):
         say(f"{stack.metadata.name}: nothing to heal")
     return STUCK if swept.left or swept.unreachable else 0
@@ -80,9 +80,19 @@ def halt(name: str | None, names: Sequence[str], say: Say) -> int:
         _signal(folder, signal.SIGTERM)
         say(f"{folder.name}: told to end")
     runs = [None] if name is None else [folder.name.rpartition("-")[2] for folder in running]
-    _sweep(names, say, "all", runs)
+    said: set[str] = set()
+
+    def say_first(line: str) -> None:
+        said.add(line)
+        say(line)
+
+    def say_what_is_new(line: str) -> None:
+        if line not in said and ("STUCK: " in line or "StuckOnCleanup: " in line):
+            say(line)
+
+    _sweep(names, say_first, "all", runs)
     undying = _await(running, say)
-    return max(undying, _sweep(names, lambda line: say(line) if "STUCK" in line else None, "all", runs))
+    return max(undying, _sweep(names, say_what_is_new, "all", runs))
 
 
 def _await(running: Sequence[RunFolder], say: Say) -> int:
