@@ -153,6 +153,22 @@ def test_a_role_that_the_dsns_password_does_not_open_is_told_so(postgres: Postgr
     assert "`role:` logs in with the DSN's password" in caught.value.advice
 
 
+def test_to_leave_all_there_is_is_refused_before_anything_is_touched(database: Site) -> None:
+    """A canary of as many logins as there are slots would do what the fault was told not to."""
+
+    async def prepare(leave: int) -> None:
+        hold = hold_for(database, leave=leave)
+        try:
+            await hold.prepare()
+        finally:
+            await hold.close()
+
+    asyncio.run(prepare(ORDINARY - 1))
+    with pytest.raises(InputError, match="would leave all there is") as refused:
+        asyncio.run(prepare(ORDINARY))
+    assert refused.value.advice == f"leave {ORDINARY - 1} at the most"
+
+
 def refusal(site: Site) -> AftershockError:
     async def run() -> None:
         hold = hold_for(site)

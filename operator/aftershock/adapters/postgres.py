@@ -132,6 +132,19 @@ async def activity(opened: Session) -> list[Activity]:
     return [Activity(*row) for row in rows]
 
 
+async def room(opened: Session, role: str) -> int:
+    """Return how many more sessions `role` could have now, at the most: what is kept for superusers is no room for others."""
+    ((free,),) = await query(
+        opened,
+        "SELECT current_setting('max_connections')::int"
+        " - (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend')::int"
+        " - CASE WHEN (SELECT rolsuper FROM pg_roles WHERE rolname = %s) THEN 0"
+        " ELSE current_setting('superuser_reserved_connections')::int END",
+        role,
+    )
+    return int(free)
+
+
 async def superusers(opened: Session) -> set[str]:
     """Return the roles that `superuser_reserved_connections` are kept for."""
     return {str(name) for (name,) in await query(opened, "SELECT rolname FROM pg_roles WHERE rolsuper")}

@@ -76,9 +76,21 @@ class ExhaustionHold:
                 f"give the database an `observer:` that may (GRANT pg_monitor TO …), or correct `role`: is there a role"
                 f" {self.login.user}?",
             )
+        if self.wanted.leave:
+            await self._refuse_to_leave_all(self._observer)
         if not self._collateral:
             await self._refuse_collateral()
         self._ahead = await postgres.now(self._observer) - time.monotonic()
+
+    async def _refuse_to_leave_all(self, observer: Session) -> None:
+        """Raise InputError where `leave` is as much as there is: nothing would be taken, and only the canaries would crowd."""
+        room = await postgres.room(observer, self.login.user)
+        if self.wanted.leave >= room:
+            raise InputError(
+                f"`leave: {self.wanted.leave}` would leave all there is: {self.login.user} could have {room} more slots of"
+                f" {self.login.database} now",
+                f"leave {room - 1} at the most" if room > 1 else "leave it out, and every slot is taken",
+            )
 
     async def _refuse_collateral(self) -> None:
         """Raise InputError where the server has clients that belong to nobody in the Stack: they would be refused too.
