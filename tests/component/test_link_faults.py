@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from aftershock.adapters import canary
 from aftershock.adapters.canary import Line
 from aftershock.adapters.toxiproxy import Server, Toxic
 from aftershock.core.lease import Lease
@@ -117,6 +118,20 @@ def test_an_unlucky_round_of_canaries_is_not_the_end_of_a_fault(link: Site) -> N
     assert (second.holds, never.holds) == (True, False)
     assert "1 of 20 new connections met it; one of them met it" in second.saw
     assert "0 of 20 new connections met it" in never.saw
+
+
+@pytest.mark.parametrize(("name", "tree"), [("slow-close", {"delay": "300ms"}), ("link-down", {})])
+def test_a_canary_that_has_nothing_to_say_does_not_ask_what_is_spoken(
+    link: Site, monkeypatch: pytest.MonkeyPatch, name: str, tree: dict[str, Any]
+) -> None:
+    """Where neither PostgreSQL nor HTTP answers, to ask takes longer than many a fault is held, and counts from its lease."""
+
+    async def meet(*_: object) -> canary.Line:
+        pytest.fail("somebody asked")
+
+    monkeypatch.setattr(canary, "meet", meet)
+    seen = asyncio.run(life(hold_of(link, name, tree)))
+    assert [seen[when].holds for when in ("before", "during", "after")] == [False, True, False], seen
 
 
 ONE_WAY = [each for each in EACH if each[0] in {"latency", "bandwidth", "slow-close", "slicer"} and len(each[1]) == 1]

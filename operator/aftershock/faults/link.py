@@ -95,20 +95,21 @@ def link_of(site: Site) -> Link:
 class LinkHold:
     """The part of a Hold that every fault of a link has."""
 
-    def __init__(self, site: Site, lease: Lease) -> None:
-        self.site, self.lease = site, lease
+    def __init__(self, site: Site, lease: Lease, *, talks: bool = True) -> None:
+        """`talks`: whether the canary has to know what is spoken through the link, which takes its time to find out."""
+        self.site, self.lease, self._talks = site, lease, talks
         self.link = link_of(site)
         self.server: Server = server_of(site.stack, self.link)
         self.line: Line | None = None
         self._proxy: str | None = self.link.proxy
 
     async def prepare(self) -> None:
-        """Find the proxy, and what is spoken through it."""
+        """Find the proxy, and what is spoken through it if the canary is to talk."""
         proxy = await self._find()
         if not proxy.enabled:
             raise TargetError(f"the proxy {proxy.name} is disabled", "enable it first, or leave this link alone")
         host, port = toxiproxy.address(self.server, proxy)
-        self.line = await canary.meet(host, port)
+        self.line = await canary.meet(host, port) if self._talks else Line(host, port)
 
     async def close(self) -> None:
         """Let go of the connections to Toxiproxy."""

@@ -20,7 +20,10 @@ class LinkDown(Parameters, frozen=True, kw_only=True):
 
 
 class DownHold(LinkHold):
-    """One link that is down for one lease."""
+    """One link that is down for one lease. Its canary only knocks."""
+
+    def __init__(self, site: Site, lease: Lease) -> None:
+        super().__init__(site, lease, talks=False)
 
     async def inject(self) -> None:
         """Put the companion there, then disable the proxy."""

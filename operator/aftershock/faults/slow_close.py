@@ -42,5 +42,6 @@ SLOW_CLOSE = toxic_fault(
         shows,
         lambda _line, _wanted: None,
         lambda _line, wanted: float(wanted.delay),
+        talks=False,
     ),
 )

@@ -39,7 +39,8 @@ class Kind(msgspec.Struct, frozen=True):
     """One of Toxiproxy's toxics as a fault.
 
     `shows(line, wanted, ways)` sends one canary that tells whether the toxic acts in all `ways` (1 or 2 directions).
-    `doubt` says why no canary could tell here, None if one can. `effect`: seconds that the canary would notice.
+    `doubt` says why no canary could tell here, None if one can. `effect(line, wanted)`: seconds that the canary would
+    notice in one direction. `talks`: whether the canary has to know what is spoken.
     """
 
     type: str
@@ -47,13 +48,14 @@ class Kind(msgspec.Struct, frozen=True):
     shows: Callable[[Line, Any, int], Awaitable[Sight]]
     doubt: Callable[[Line, Any], str | None]
     effect: Callable[[Line, Any], float] = lambda _line, _wanted: CLEAR
+    talks: bool = True
 
 
 class ToxicHold(LinkHold):
     """One kind of toxic on one link for one lease."""
 
     def __init__(self, site: Site, lease: Lease, wanted: ToxicParameters, kind: Kind) -> None:
-        super().__init__(site, lease)
+        super().__init__(site, lease, talks=kind.talks)
         self.wanted, self.kind = wanted, kind
         self._limit = asyncio.Semaphore(AT_ONCE)
 
