@@ -3,6 +3,7 @@ nothing injected or everything healed."""
 
 import json
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -315,7 +316,11 @@ def test_a_run_that_was_killed(ground: Ground) -> None:
         going.wait()
     held = touched(ground)
     assert held
-    refused(typed(ground, stack=stack), 6, "another run holds the stack planted", "aftershock halt")
+    done = typed(ground, stack=stack)
+    refused(done, 6, "another run holds the stack planted", "aftershock halt")
+    assert re.search(r"note at .*: another run holds the stack planted", done.out), (
+        "the report says why nothing was done"
+    )
     assert touched(ground) == held
     halted = ground.type("halt", "--stack", stack)
     assert halted.code == 0, halted.said

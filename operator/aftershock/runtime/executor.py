@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from aftershock.core.history import Aborting, Any_, Cleaned, Ended, Entered, Errored, Sharded
+from aftershock.core.history import Aborting, Any_, Cleaned, Ended, Entered, Errored, Noted, Sharded
 from aftershock.core.lease import Lease
 from aftershock.core.phases import Event as Move
 from aftershock.core.phases import Phase, advance
@@ -216,7 +216,10 @@ class Executor(msgspec.Struct):
             self.stop.set()
 
     def _fail(self, error: AftershockError) -> None:
+        """Keep what went wrong, and end. That somebody else holds the target is no failure, but the report has to say it."""
         self.failure = self.failure or error
-        if not isinstance(error, HeldError) and error is not self.recorder.failure:
+        if isinstance(error, HeldError):
+            self._record(Noted(at=self.clock.now(), text=error.problem))
+        elif error is not self.recorder.failure:
             self._record(Errored(at=self.clock.now(), problem=error.problem, advice=error.advice))
         self.stop.set()
