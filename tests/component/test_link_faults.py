@@ -1,7 +1,6 @@
 """Every fault of a link, on a real Toxiproxy, over HTTP and PostgreSQL: it lands, is proved, heals, and leaves nothing."""
 
 import asyncio
-from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -105,7 +104,7 @@ def test_an_unlucky_round_of_canaries_is_not_the_end_of_a_fault(link: Site) -> N
         try:
             await hold.prepare()
             await hold.inject()
-            hold.kind = replace(hold.kind, shows=unlucky)
+            hold.kind = msgspec.structs.replace(hold.kind, shows=unlucky)
             lucky = 15
             second = await hold.observe()
             sent, lucky = 0, 21
