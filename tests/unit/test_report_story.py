@@ -108,6 +108,21 @@ def test_observations_that_differ_in_numbers_alone_are_folded_where_it_has_to_be
     ]
 
 
+def test_answers_that_take_turns_are_counted_each_until_the_answer_changes() -> None:
+    def seen(at: float, saw: str, *, holds: bool = True) -> Observed:
+        return Observed(at=at, asked=at, injection=0, when="during", holds=holds, observer="a", saw=saw)
+
+    turns = [seen(at, ("refused", "too many")[at % 2]) for at in range(5)]
+    evidence = [*turns, seen(5, "accepted", holds=False), seen(6, "refused")]
+    assert len(story.sightings(evidence)) == 7
+    assert [(each.saw, each.times) for each in story.sightings(evidence, brief=True)] == [
+        ("refused", 3),
+        ("too many", 2),
+        ("accepted", 1),
+        ("refused", 1),
+    ]
+
+
 def test_a_fault_that_nobody_healed_stays_open_to_the_end_and_says_so() -> None:
     history, _ = samples.demo()
     cut = History(each for each in history.events if not isinstance(each, Healed | Healing))

@@ -343,33 +343,31 @@ class Sighting(msgspec.Struct, frozen=True):
 def sightings(evidence: Sequence[Observed], *, brief: bool = False) -> list[Sighting]:
     """Fold observations that repeat each other, per observer, so that a change stands out.
 
-    `brief`: those that differ in nothing but numbers too. A canary's round trip never takes the same time twice.
+    `brief`: those too that differ in nothing but numbers (a canary's round trip never takes the same time twice), or that
+    take turns with others of the same answer (a database has more than one way to refuse).
     """
     folded: list[Sighting] = []
-    open_: dict[str, int] = {}
+    open_: dict[tuple[str, str], int] = {}
     for each in evidence:
-        key = (each.when, each.holds, each.observer, each.saw)
-        position = open_.get(each.observer)
-        before = folded[position] if position is not None else None
-        if position is not None and before is not None and (_key(before) == key or (brief and _alike(before, each))):
+        text = _NUMBER.sub("0", each.saw) if brief else each.saw
+        position = open_.get((each.observer, text))
+        if position is not None and _answer(before := folded[position]) == _answer(each):
             varied = before.varied or before.saw != each.saw
             folded[position] = replace(before, last=each.asked, times=before.times + 1, varied=varied)
-        else:
-            open_[each.observer] = len(folded)
-            folded.append(Sighting(*key, first=each.asked, last=each.asked, times=1))
+            continue
+        ended = [key for key, at in open_.items() if key[0] == each.observer and _answer(folded[at]) != _answer(each)]
+        for key in ended if brief else [key for key in open_ if key[0] == each.observer]:
+            del open_[key]
+        open_[each.observer, text] = len(folded)
+        folded.append(Sighting(each.when, each.holds, each.observer, each.saw, each.asked, each.asked, times=1))
     return folded
 
 
-def _key(sighting: Sighting) -> tuple[str, bool, str, str]:
-    return sighting.when, sighting.holds, sighting.observer, sighting.saw
+def _answer(seen: Sighting | Observed) -> tuple[str, bool]:
+    return seen.when, seen.holds
 
 
 _NUMBER = re.compile(r"\d+(\.\d+)?")
-
-
-def _alike(sighting: Sighting, each: Observed) -> bool:
-    same = (sighting.when, sighting.holds, sighting.observer) == (each.when, each.holds, each.observer)
-    return same and _NUMBER.sub("0", sighting.saw) == _NUMBER.sub("0", each.saw)
 
 
 def finding(claim: Claim) -> str:

@@ -20,8 +20,12 @@ class Account:
 
 
 def unprivileged() -> Account | None:
-    """Return the account that servers run as: None when we are an ordinary user, and they run as ourselves."""
+    """Return the account that servers run as: None when we are an ordinary user, and they run as ourselves.
+
+    StackError where that account has no name: initdb doesn't run for such a one.
+    """
     if os.geteuid() != 0:
+        _refuse_nameless(os.geteuid())
         return None
     try:
         found = pwd.getpwnam(NAME)
@@ -31,6 +35,16 @@ def unprivileged() -> Account | None:
             f"add the user {NAME}, or run as an ordinary user",
         ) from None
     return Account(found.pw_name, found.pw_uid, found.pw_gid)
+
+
+def _refuse_nameless(user: int) -> None:
+    try:
+        pwd.getpwuid(user)
+    except KeyError:
+        raise StackError(
+            f"PostgreSQL doesn't run as a user without a name, and user {user} has none on this machine",
+            f"give it one (as root: useradd -u {user} NAME), or run as another user",
+        ) from None
 
 
 def give(path: Path, account: Account | None) -> None:

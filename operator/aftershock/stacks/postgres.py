@@ -219,7 +219,9 @@ def _run(line: list[str | Path], account: Account | None, environment: dict[str,
 
 def _complaint(output: str) -> str:
     """Keep the lines that say what is wrong: the statements, which hold passwords, are among the others."""
-    said = [line for line in output.splitlines() if re.search(r"\b(error|ERROR|FATAL|PANIC|DETAIL|HINT):", line)]
+    said = [
+        line for line in output.splitlines() if re.search(r"^initdb:|\b(error|ERROR|FATAL|PANIC|DETAIL|HINT):", line)
+    ]
     return "; ".join(said) or "it doesn't say why"
 
 
