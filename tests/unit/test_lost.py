@@ -1,13 +1,16 @@
 """Runs whose executor died: what is missing from their journals is appended, and nothing else."""
 
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 
 from aftershock.adapters import store
 from aftershock.core.history import Aborting, Ended, Event, Healed, History
+from aftershock.model.metadata import API_VERSION, Metadata
+from aftershock.model.run import Run, RunSpec, RunStatus
 from aftershock.runtime.folders import RunFolder
-from aftershock.runtime.lost import _end
+from aftershock.runtime.lost import OF_LATE, _end, ended_of_late
 from journals import demo
 
 
@@ -38,3 +41,23 @@ def test_a_run_that_was_cut_off_is_ended_once(tmp_path: Path, after: str) -> Non
     assert kept.events == ended.events
     assert _end(run, kept) is kept
     assert len(store.read(run.journal).all(Ended)) == 1
+
+
+def test_who_asks_after_a_kill_is_told_what_the_watching_reaper_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once a run's end is no news any more, or where the run is another stack's, nothing is said."""
+    monkeypatch.setenv("AFTERSHOCK_HOME", str(tmp_path))
+    events = demo().events
+    cut = next(n for n, event in enumerate(events) if event.__struct_config__.tag == "injected")
+    run = written(tmp_path / "runs", events[: cut + 1])
+    _end(run, History(events[: cut + 1]))
+    stack = "meetings-1k"
+    finished = RunStatus(phase="Finished", verdict="Aborted", finished="2026-01-01T00:00:00+00:00")
+    spec = RunSpec(experiment="e", stack=stack)
+    run.write(Run(api_version=API_VERSION, metadata=Metadata(name="run"), spec=spec, status=finished))
+    then = datetime.fromisoformat("2026-01-01T00:00:00+00:00").timestamp()
+    (line,) = ended_of_late(stack, then + OF_LATE)
+    assert "db-connection-exhaustion at primary was found healed, and it was ended at 00:00:00 UTC" in line
+    assert ended_of_late(stack, then + OF_LATE + 1) == []
+    assert ended_of_late("another", then) == []

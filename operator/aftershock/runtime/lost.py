@@ -2,12 +2,14 @@
 
 import os
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 from aftershock.adapters import store
 from aftershock.core.history import Aborting, Any_, Cleaned, Ended, Entered, Healed, History, Intended
 from aftershock.core.judge import judge_all
+from aftershock.core.wording import listed
 from aftershock.errors import AftershockError
 from aftershock.faults import created
 from aftershock.model.era import Era
@@ -16,6 +18,9 @@ from aftershock.model.stack import Stack
 from aftershock.runtime import conclude, folders, leftovers
 from aftershock.runtime.folders import RunFolder
 from aftershock.runtime.loading import eras_for
+
+OF_LATE = 600.0
+"""Seconds for which the end of a lost run is news to somebody who asks the reaper."""
 
 _finished: set[Path] = set()
 """Runs that were seen finished: that is final, and the reaper asks four times a second."""
@@ -54,6 +59,34 @@ async def _conclude(run: RunFolder, record: Run, stack: Stack, folder: Path) -> 
         return None  # no journal that can be read or written: nothing to end, and the next round tries again
     finally:
         os.close(lock)
+
+
+def ended_of_late(stack: str, now: float) -> list[str]:
+    """Say which lost runs of the stack were ended within `OF_LATE` before `now`, epoch seconds, and what they had held.
+
+    Whoever asks after a kill is rarely the one who heals: the reaper that watches was there first.
+    """
+    told = []
+    for run in folders.every():
+        record = run.read()
+        if record is None or record.spec.stack != stack or record.status.verdict != "Aborted":
+            continue
+        ended = datetime.fromisoformat(record.status.finished) if record.status.finished else None
+        if ended is None or not 0 <= now - ended.timestamp() <= OF_LATE:
+            continue
+        with suppress(AftershockError):  # a journal that can't be read says nothing here; `report` says why
+            if held := _held(store.read(run.journal)):
+                told.append(f"run {run.name} had lost its executor; {held}, and it was ended at {ended:%H:%M:%S} UTC")
+    return told
+
+
+def _held(history: History) -> str:
+    """Say what a lost run's end found healed; nothing where the run was not lost, or held nothing."""
+    if not any(event.reason == "ExecutorLost" for event in history.all(Aborting)):
+        return ""
+    found = {event.injection for event in history.all(Healed) if event.by == "found"}
+    names = [f"{event.fault} at {event.target}" for event in history.all(Intended) if event.injection in found]
+    return f"{listed(names)} {'was' if len(names) == 1 else 'were'} found healed" if names else ""
 
 
 def concluded(run: RunFolder, history: History, started: str | None) -> RunStatus:

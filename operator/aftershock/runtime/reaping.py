@@ -6,8 +6,10 @@ import os
 import signal
 import time
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
+from aftershock.core.lease import Lease
 from aftershock.errors import AftershockError, InputError
 from aftershock.model.stack import Stack
 from aftershock.runtime import folders, lost, reaper
@@ -44,6 +46,7 @@ def _sweep(names: Sequence[str], say: Say, scope: Scope, runs: Sequence[str | No
 
 async def _sweep_one(file: Path, say: Say, scope: Scope, run: str | None) -> int:
     stack = stack_from(file)
+    before = lost.ended_of_late(stack.metadata.name, time.time()) if scope == "expired" else []
     swept = await reaper.sweep(stack, file.parent, scope=scope, run=run)
     for line in [*swept.healed, *await lost.conclude_lost(stack, file.parent)]:
         say(f"{stack.metadata.name}: {line}")
@@ -51,7 +54,15 @@ async def _sweep_one(file: Path, say: Say, scope: Scope, run: str | None) -> int
         say(f"{stack.metadata.name}: {'StuckOnCleanup' if line in swept.stuck else 'STUCK'}: {line}")
     if not (swept.healed or swept.left or swept.unreachable):
         say(f"{stack.metadata.name}: nothing to heal")
+    for line in [*(_not_due(swept.held) if scope == "expired" else []), *before]:
+        say(f"{stack.metadata.name}: {line}")
     return STUCK if swept.left or swept.unreachable else 0
+
+
+def _not_due(held: Sequence[Lease]) -> list[str]:
+    """Say what is there and may be, a line a lease, the first to end first."""
+    leases = sorted(set(held), key=lambda lease: (lease.expires, lease.name))
+    return [f"not due before {datetime.fromtimestamp(one.expires, UTC):%H:%M:%S} UTC: {one.name}" for one in leases]
 
 
 def watch(names: Sequence[str], say: Say) -> int:
