@@ -60,9 +60,12 @@ def meetings(stack: Namespace) -> Namespace:
 
 
 SETTINGS = {
-    "aftershock": (images.OPERATOR, "journals.store=none", "regionFaults.enabled=true"),
+    "aftershock": (
+        images.OPERATOR, "journals.store=none", "regionFaults.enabled=true", "toxiproxy.image.pullPolicy=Never",
+        *(f"toxiproxy.image.{what}={said}" for what, said in zip(("repository", "tag"), images.STACK.split(":"), strict=True)),
+    ),
     "era-stack": (images.STACK, "region=us-west"),
-}
+}  # fmt: skip
 
 
 def upgrade(cluster: Cluster, chart: str, *more: str) -> None:

@@ -80,8 +80,11 @@ class Field:
         return list(self.proxy.toxics(LINK))
 
     def history(self, run: Mapping[str, Any]) -> History:
+        return store.read(self.journal(run))
+
+    def journal(self, run: Mapping[str, Any]) -> Path:
         token = objects.token(run["metadata"]["uid"])
-        return store.read(self.home / "runs" / f"{run['metadata']['name']}-{token}" / store.NAME)
+        return self.home / "runs" / f"{run['metadata']['name']}-{token}" / store.NAME
 
     @contextmanager
     def executor(self, name: str = "slow-1", code: str = "", **extra: str) -> Iterator[Executor]:

@@ -24,7 +24,7 @@ from aftershock.runtime.cluster.farewell import farewell
 from aftershock.runtime.cluster.kept import Kept
 from aftershock.runtime.cluster.lost import Coroner
 from aftershock.runtime.cluster.objects import FINALIZER, condition
-from aftershock.runtime.cluster.rights import FAULTS, LOAD, Rights
+from aftershock.runtime.cluster.rights import FAULTS, FRONTS, LOAD, Rights
 from aftershock.runtime.cluster.runs import Runs
 from aftershock.runtime.cluster.world import World
 from aftershock.stacks.control_plane import ControlPlane
@@ -208,7 +208,7 @@ PARTS: dict[str, tuple[Work, Callable[[Bound], bool]]] = {
 
 
 @pytest.mark.parametrize(
-    "one", [one for one in EACH if one.right.part in PARTS and one.right not in {*FAULTS, *LOAD}], ids=str
+    "one", [one for one in EACH if one.right.part in PARTS and one.right not in {*FAULTS, *LOAD, *FRONTS}], ids=str
 )
 def test_a_part_says_which_right_it_lacks(bound: Callable[..., Bound], one: One) -> None:
     said = "\n".join(PARTS[one.right.part][0](bound(one.right.part, without=one)))

@@ -80,6 +80,15 @@ def test_the_row_of_each_journal(name: str) -> None:
     ]
 
 
+def test_what_clients_saw_when_our_own_toxiproxy_was_lost_fails_nobody() -> None:
+    history = journals.aborted()
+    assert by(history, "1m").verdict is Verdict.FAILED
+    (before,) = history.all(Aborting)
+    lost = msgspec.structs.replace(before, reason="TargetLost", message="the pod is lost")
+    judgement = by(changed(history, lost, without=lambda one: isinstance(one, Aborting)), "1m")
+    assert judgement.verdict is Verdict.ABORTED and "(TargetLost): the pod is lost" in judgement.because
+
+
 def test_the_demo_spends_half_an_hour_of_each_allowance() -> None:
     judgement = by(journals.demo())
     uptime = claim(judgement, "budget", "uptime")

@@ -71,6 +71,12 @@ app.kubernetes.io/name: aftershock
 app.kubernetes.io/component: load
 {{- end }}
 
+{{/* The labels by which Toxiproxies in front of Services are known; executors put them on theirs. */}}
+{{- define "aftershock.toxiproxySelector" -}}
+app.kubernetes.io/name: toxiproxy
+app.kubernetes.io/part-of: aftershock
+{{- end }}
+
 {{/* Who may connect to operator and reaper. */}}
 {{- define "aftershock.scraping" -}}
 - ports: [{port: health, protocol: TCP}]

@@ -146,6 +146,15 @@ async def knock(line: Line, deadline: float = 1.0) -> Talk:
     return await _on_new_connection(line, deadline, nothing)
 
 
+async def stay(line: Line, deadline: float = 1.0) -> Talk:
+    """Connect and say nothing: whoever gets through is kept waiting, or told something; who doesn't is hung up on."""
+
+    async def listen(wire: socket.socket, tally: "_Tally") -> End:
+        return "answered" if await _receive(wire, tally) else "closed"
+
+    return await _on_new_connection(line, deadline, listen)
+
+
 class _Tally(msgspec.Struct):
     begun: float
     sent: int = 0

@@ -93,6 +93,7 @@ LEASES = Resource("coordination.k8s.io/v1", "leases")
 REVIEWS = Resource("authorization.k8s.io/v1", "selfsubjectaccessreviews", namespaced=False)
 AUTOSCALERS = Resource("autoscaling/v2", "horizontalpodautoscalers")
 NETWORK_POLICIES = Resource("networking.k8s.io/v1", "networkpolicies")
+ENDPOINT_SLICES = Resource("discovery.k8s.io/v1", "endpointslices")
 
 
 class Api:

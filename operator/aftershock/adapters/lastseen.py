@@ -30,5 +30,11 @@ def recall(folder: Path, server: str) -> dict[str, Proxy]:
         return {}
 
 
+def forget(folder: Path, server: str) -> None:
+    """Drop what is known of a server that is gone for good."""
+    with suppress(OSError):
+        _path(folder, server).unlink(missing_ok=True)
+
+
 def _path(folder: Path, server: str) -> Path:
     return folder / FOLDER / f"{server.replace('/', '_')}.json"

@@ -10,6 +10,7 @@ from aftershock.core.history import (
     Cleaned,
     Entered,
     Errored,
+    Fronting,
     Healed,
     Intended,
     Ledgered,
@@ -45,6 +46,8 @@ class Plain:
                 return f"run {event.run}"
             case Entered():
                 return f"phase {event.phase}" + (f": {event.why}" if event.why else "")
+            case Fronting():
+                return f"put Toxiproxy in front of the Service {event.service}; lease {event.lease}"
             case Intended():
                 return f"inject {event.fault} at {event.target}; lease {event.lease}"
             case Observed():

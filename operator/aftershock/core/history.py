@@ -65,6 +65,20 @@ class Intended(Event, frozen=True, kw_only=True, tag="intent"):
     undo: dict[str, Any] = {}
 
 
+class Fronting(Event, frozen=True, kw_only=True, tag="fronting"):
+    """A Toxiproxy is about to be put in front of a Service for the length of the run, on record before anything is.
+
+    `links` lead to it. `expires`: seconds since the epoch on the API server's clock; `undo` names a known operation with
+    typed arguments.
+    """
+
+    service: str
+    links: list[str]
+    lease: str
+    expires: int
+    undo: dict[str, Any] = {}
+
+
 class Injected(Event, frozen=True, kw_only=True, tag="injected"):
     """The injecting call returned: its word, not evidence. `started` is when it was begun."""
 
@@ -216,7 +230,8 @@ class Ended(Event, frozen=True, kw_only=True, tag="ended"):
 
 
 Any_ = (
-    Begun | Entered | Intended | Injected | Observed | Healing | Healed | Slice | Ledgered | Sharded | Tripped | Aborting
+    Begun | Entered | Fronting | Intended | Injected | Observed | Healing | Healed | Slice | Ledgered | Sharded | Tripped
+    | Aborting
     | Cleaned | Errored | Noted | Ended
 )  # fmt: skip
 

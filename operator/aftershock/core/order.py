@@ -86,6 +86,12 @@ def _is_baseline(one: Claim) -> bool:
     return one.kind == "steady" and one.name.endswith(", baseline")
 
 
+def _lost(bench: _Bench) -> Answer | None:
+    """What stood in front of a target was lost, and that was the run's own: what clients saw from then on tells nothing."""
+    aborting = bench.case.aborting
+    return _aborted(bench) if aborting is not None and aborting.reason == "TargetLost" else None
+
+
 def _failed(bench: _Bench) -> Answer | None:
     """Any claim is false."""
     false = bench.which(Truth.FALSE)
@@ -100,7 +106,7 @@ def _failed(bench: _Bench) -> Answer | None:
 
 
 def _aborted(bench: _Bench) -> Answer | None:
-    """The user, a lost executor or a lost target ended it. A guardrail that did is a false claim already."""
+    """The user or a lost executor ended it. A guardrail that did is a false claim already."""
     if aborting := bench.case.aborting:
         return Verdict.ABORTED, f"The run was cut short ({aborting.reason}): {aborting.message}."
     if bench.case.cut_off:
@@ -141,4 +147,4 @@ def _passed(bench: _Bench) -> Answer:
     return Verdict.PASSED, f"{everything}; {closest}."
 
 
-RULES = (_error, _untested, _failed, _aborted, _unknown, _passed)
+RULES = (_error, _untested, _lost, _failed, _aborted, _unknown, _passed)

@@ -20,6 +20,11 @@ FAULT = "link"
 
 def server_of(stack: Stack, link: Link) -> Server:
     """Return the Toxiproxy that the link passes through. InputError if the stack names none such."""
+    if link.service is not None:
+        raise InputError(
+            f"the link {link.name} passes through a Toxiproxy only while a run has put one in front of its Service",
+            "run an experiment on the stack",
+        )
     for each in stack.spec.toxiproxies:
         if each.name == link.toxiproxy:
             return Server(each.name, each.url)
@@ -35,18 +40,21 @@ async def create(stack: Stack, run: str, expires: int) -> list[str]:
     `run` is the run's token; `expires` the end of the whole run on Toxiproxy's clock, seconds since the epoch, plus grace.
     """
     made = []
-    for link in stack.spec.links:
-        if link.proxy is None:
-            made.append(lease_name(link, run, expires))
-            await within(3 * DEADLINE, _create, stack, link, made[-1])
+    for link in wanted(stack):
+        made.append(lease_name(link, run, expires))
+        await within(3 * DEADLINE, _create, stack, link, made[-1])
     return made
 
 
 async def remove(stack: Stack, run: str) -> None:
     """Delete the run's proxies, whatever their expiry. Twice is once."""
-    for link in stack.spec.links:
-        if link.proxy is None:
-            await within(3 * DEADLINE, _remove, stack, link, run)
+    for link in wanted(stack):
+        await within(3 * DEADLINE, _remove, stack, link, run)
+
+
+def wanted(stack: Stack) -> list[Link]:
+    """Return the links that need a proxy made for them. Those before Services have a Toxiproxy of their own (`fronts`)."""
+    return [link for link in stack.spec.links if link.proxy is None and link.service is None]
 
 
 def lease_name(link: Link, run: str, expires: int) -> str:

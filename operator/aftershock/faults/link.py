@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, ClassVar, Literal
 
+from msgspec.structs import replace
+
 from aftershock.adapters import canary, toxiproxy
 from aftershock.adapters.canary import Line
 from aftershock.adapters.lastseen import remember
@@ -108,8 +110,19 @@ class LinkHold:
         proxy = await self._find()
         if not proxy.enabled:
             raise TargetError(f"the proxy {proxy.name} is disabled", "enable it first, or leave this link alone")
-        host, port = toxiproxy.address(self.server, proxy)
+        host, port = toxiproxy.address(self.server, self._entered(proxy))
         self.line = await canary.meet(host, port) if self._talks else Line(host, port)
+
+    def _entered(self, proxy: Proxy) -> Proxy:
+        """Return the proxy as clients reach it: one in front of a Service is entered at the Service."""
+        return proxy if self.link.listen is None or self.link.proxy is None else replace(proxy, listen=self.link.listen)
+
+    @property
+    def aside(self) -> str:
+        """What is to be said of every look at a link in front of a Service."""
+        if self.link.proxy is None or self.link.listen is None:
+            return ""
+        return "; connections to the Service from before the run go past Toxiproxy, untouched"
 
     async def close(self) -> None:
         """Let go of the connections to Toxiproxy."""

@@ -38,7 +38,7 @@ class DownHold(LinkHold):
         listed = self.lease.name in await within(PATIENCE, self.server.toxics, await self.proxy())
         saw = f"{self.line} {'was refused' if seen.end == 'refused' else 'was accepted'}"
         saw += f"; Toxiproxy {'lists' if listed else 'does not list'} {self.lease.name}"
-        return Evidence(seen.end == "refused" and listed, f"canary at the link {self.link.name}", saw)
+        return Evidence(seen.end == "refused" and listed, f"canary at the link {self.link.name}", saw + self.aside)
 
     async def heal(self) -> None:
         """Enable the proxy, then take the companion away; without a companion the proxy is not ours to enable."""

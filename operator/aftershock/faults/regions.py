@@ -1,5 +1,6 @@
 """Which parts of a stack are in a region: what a Stack says of it, and what follows."""
 
+from aftershock.core.front import links_in
 from aftershock.faults.cluster import labels_of
 from aftershock.faults.fault import Site
 from aftershock.model.stack import Link, Region, Workload
@@ -17,7 +18,4 @@ def workloads_in(site: Site) -> list[Workload]:
 
 def links_of(site: Site) -> list[Link]:
     """Return every link that has an end in the region."""
-    spec = site.stack.spec
-    inside = {part.name for part in spec.workloads if part.region == site.target}
-    inside |= {part.name for part in spec.databases if part.region == site.target}
-    return [link for link in spec.links if {link.from_, link.to} & inside]
+    return links_in(site.stack, site.target)

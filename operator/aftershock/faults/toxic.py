@@ -82,7 +82,7 @@ class ToxicHold(LinkHold):
             saw += f", but Toxiproxy doesn't list {' and '.join(missing)}: the effect is not ours, or not whole"
         elif not missing:
             saw += f"; Toxiproxy lists {' and '.join(self._names())}"
-        return Evidence(effect and not missing, f"canary through the link {self.link.name}", saw)
+        return Evidence(effect and not missing, f"canary through the link {self.link.name}", saw + self.aside)
 
     async def heal(self) -> None:
         """Remove the toxics of this lease, unless they are gone already."""

@@ -68,6 +68,15 @@ name = Shape(
 )
 """The name of a Kubernetes object: an RFC 1123 subdomain."""
 
+service = Shape(
+    "^[a-z]([-a-z0-9]*[a-z0-9])?$",
+    63,
+    "{} is no name of a Service",
+    "use a-z, 0-9 and `-`, at most 63 characters, a letter first",
+    ((".*\\.", "{} is no name of a Service", "write its name alone: it is looked for in the Stack's own namespace"),),
+)
+"""The name of a Kubernetes Service (RFC 1035)."""
+
 LABEL_KEY = f"^({_NAME}/)?[A-Za-z0-9]([-A-Za-z0-9_.]{{0,61}}[A-Za-z0-9])?$"
 LONGEST_PREFIX = 253
 

@@ -52,18 +52,27 @@ class Database(Record, frozen=True, kw_only=True):
     region: str | None = None
 
 
+class LinkedService(Record, frozen=True, kw_only=True):
+    """A port of a Kubernetes Service in the Stack's own namespace, by its number."""
+
+    name: str
+    port: int
+
+
 class Link(Record, frozen=True, kw_only=True):
     """A connection that passes through Toxiproxy.
 
     Either `proxy` names a proxy that is there, or `listen` and `upstream` (both `host:port`) have one created for the
-    run and removed with its lease.
+    run and removed with its lease. Or the link names a `service` of a cluster and no `toxiproxy`: for the length of the run
+    a Toxiproxy pod is put in front of that Service, and nothing of the application has to change.
     """
 
     name: str
-    toxiproxy: str
+    toxiproxy: str | None = None
     proxy: str | None = None
     listen: str | None = None
     upstream: str | None = None
+    service: LinkedService | None = None
     from_: str | None = None
     to: str | None = None
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+from aftershock.core import front
 from aftershock.core.held import says, target_of
 from aftershock.core.plan import Plan, Step, lease_seconds
 from aftershock.core.settling import too_short
@@ -75,6 +76,8 @@ def _blast_radius(plan: Plan, stack: Stack) -> Iterator[str]:
         what = f"{step.fault} ({given})" if given else step.fault
         lease = f"lease {duration(lease_seconds(step))}, then it ends without us"
         yield f"  {step.target} ({_kind(step.target, stack)}): {what}; {lease}"
+    for service in front.concerned(stack, plan.steps):
+        yield f"  the Service {service}: all that connects to it meanwhile goes through a Toxiproxy that is put in front of it"
     yield ""
 
 

@@ -20,6 +20,7 @@ from aftershock.core.history import (
     Counted,
     Entered,
     Errored,
+    Fronting,
     Healed,
     Healing,
     History,
@@ -184,6 +185,14 @@ def _marks(history: History) -> Iterator[Mark]:
             yield Mark(event.at, "error", "; try: ".join(filter(None, (event.problem, event.advice))))
         elif isinstance(event, Sharded) and event.state != "ready":
             yield Mark(event.at, "note", shards.said(event))
+        elif isinstance(event, Fronting):
+            links = ", ".join(event.links)
+            yield Mark(
+                event.at,
+                "note",
+                f"Toxiproxy is put in front of the Service {event.service} for the link {links}, at the most until its lease"
+                f" {event.lease} is over",
+            )
         elif isinstance(event, Noted):
             yield Mark(event.at, "note", event.text)
         elif isinstance(event, Cleaned) and (event.left or event.unasked):

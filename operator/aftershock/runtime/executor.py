@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from aftershock.core.history import Aborting, Any_, Cleaned, Ended, Entered, Errored, Noted, Sharded
+from aftershock.core.history import Aborting, Any_, Cleaned, Ended, Entered, Errored, Fronting, Noted, Sharded
 from aftershock.core.lease import Lease
 from aftershock.core.phases import Event as Move
 from aftershock.core.phases import Phase, advance
@@ -61,6 +61,7 @@ class Executor(msgspec.Struct):
     stop: asyncio.Event = msgspec.field(default_factory=asyncio.Event)
     generators: "Start | None" = None
     _watch: Watch | None = None
+    _guard: asyncio.Task[None] | None = None
 
     def abort(self, event: Aborting) -> None:
         """Cut the run short: heal, clean up, judge. The first reason stands."""
@@ -78,10 +79,11 @@ class Executor(msgspec.Struct):
             await self._clean_up()
 
     async def _undisturbed(self) -> None:
-        await leftovers.clear_the_way(self.inputs, self._record, self.clock)
+        self.inputs = await leftovers.clear_the_way(self.inputs, self.recorder.record, self.clock, self.stop)
         await self._start_watching()
         if self.stop.is_set():
             return
+        self._guard = leftovers.guard(self.inputs, self.clock, self.abort)
         self._move(Move.STARTED)
         if not await self._baseline() or self.stop.is_set():
             return
@@ -191,7 +193,9 @@ class Executor(msgspec.Struct):
         return "; ".join(one.why for one in found if not one.yes)
 
     async def _clean_up(self) -> None:
-        refused = self.phase is Phase.PENDING
+        if self._guard is not None:
+            self._guard.cancel()
+        refused = self.phase is Phase.PENDING and self.recorder.history().first(Fronting) is None
         if self.phase is not Phase.CLEANUP:
             self._move(Move.ABORT)
         if self._watch is not None:

@@ -1,25 +1,28 @@
-"""The Kubernetes API as a place: workloads held down, tainted nodes and policies that bear our lease, by the API's own clock.
+"""The Kubernetes API as a place: workloads held down, tainted nodes, policies, and Services behind a Toxiproxy that bear our
+lease, by the API's own clock.
 
 What lies in a namespace is read once for all of its stacks that are looked at in the same moment.
 """
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from threading import Lock
 
 import msgspec
+from msgspec.structs import replace
 
 from aftershock.adapters import kubernetes as k8s
 from aftershock.adapters.kubernetes import Api, Resource
 from aftershock.adapters.threads import within
 from aftershock.core.lease import Lease, parse
 from aftershock.errors import AftershockError, TargetError
-from aftershock.faults import cordon, workload_hold_down
+from aftershock.faults import cordon, fronts, workload_hold_down
 from aftershock.faults.cluster import HELD, STACK, Ground, Tree, ground_of, uid_of
 from aftershock.model.stack import Stack
 from aftershock.runtime.place import HEAL, KUBERNETES, LOOK, Looked, Trace, undo_all
-from aftershock.runtime.places import has_nodes
+from aftershock.runtime.places import has_nodes, has_services
 
 QUEUE = 3.0
 """Seconds to wait for another thread that reads."""
@@ -56,19 +59,24 @@ class KubernetesPlace:
 
     def _look(self) -> Looked:
         ground = ground_of(self._stack, hurried=True)
-        snapshot = _read(ground, nodes=has_nodes(self._stack))
+        snapshot = read(ground, self._stack)
         looked = Looked(snapshot.now, [])
+        astray = fronts.astray((tree for _, tree in snapshot.held), snapshot.now)
         for resource, tree in snapshot.held:
             if _whose(tree) in {"", ground.whose}:
-                self._add(looked, ground, resource, tree)
+                self._add(looked, ground, resource, tree, lost=uid_of(tree) in astray)
         return looked
 
-    def _add(self, looked: Looked, ground: Ground, resource: Resource, tree: Tree) -> None:
+    def _add(self, looked: Looked, ground: Ground, resource: Resource, tree: Tree, *, lost: bool) -> None:
+        """Add one. A Service that leads to nobody is given back at once: its lease is over with its pod."""
         name = tree["metadata"]["name"]
         said = (cordon.lease_at(tree) if resource == k8s.NODES else workload_hold_down.lease_on(tree)) or ""
         if lease := parse(said):
-            what = f"{resource.plural} {name} in the Kubernetes API ({lease.name})"
-            looked.traces.append(Trace(lease, what, partial(_undo, ground, resource, tree, lease)))
+            what = (
+                f"{resource.plural} {name} in the Kubernetes API ({lease.name}{'; it leads to nobody' if lost else ''})"
+            )
+            until = replace(lease, expires=math.floor(looked.now)) if lost else lease
+            looked.traces.append(Trace(until, what, partial(_undo, ground, resource, tree, lease)))
         else:
             looked.odd.append(
                 f"{resource.plural} {name} has the label {HELD}, but {said!r} is no lease: see who wrote it"
@@ -86,11 +94,13 @@ def _undo(ground: Ground, resource: Resource, tree: Tree, lease: Lease) -> None:
         cordon.untaint(ground.api, name, lease.name)
     elif resource == k8s.NETWORK_POLICIES:
         ground.api.delete(resource, name, ground.namespace, uid=uid_of(tree))
+    elif resource in {k8s.SERVICES, k8s.PODS}:
+        fronts.take_away(ground.api, ground.namespace, fronts.service_of(tree), lease)
     else:
         workload_hold_down.restore(ground.api, resource, ground.namespace, name, lease.name)
 
 
-class _Snapshot(msgspec.Struct, frozen=True):
+class Snapshot(msgspec.Struct, frozen=True):
     """What bore our label, or why that can't be told; and when: on the API server's clock, and on our monotonic one."""
 
     now: float
@@ -99,19 +109,30 @@ class _Snapshot(msgspec.Struct, frozen=True):
     failure: AftershockError | None = None
 
 
-_snapshots: dict[tuple[Api, str, bool], _Snapshot] = {}
+class _Kinds(msgspec.Struct, frozen=True):
+    """What may bear our label besides what any namespace may have."""
+
+    nodes: bool
+    services: bool
+
+
+_snapshots: dict[tuple[Api, str, _Kinds], Snapshot] = {}
 _reading = Lock()
 
 
-def _read(ground: Ground, *, nodes: bool) -> _Snapshot:
-    """Read it, unless somebody just has. An API server that hangs is waited for by one thread, and soon given up by all."""
-    key = (ground.api, ground.namespace, nodes)
+def read(ground: Ground, stack: Stack) -> Snapshot:
+    """Read it, unless somebody just has. An API server that hangs is waited for by one thread, and soon given up by all.
+
+    Raises why it could not be read.
+    """
+    kinds = _Kinds(has_nodes(stack), has_services(stack))
+    key = (ground.api, ground.namespace, kinds)
     if not _reading.acquire(timeout=QUEUE):
         raise TargetError("the Kubernetes API lets everybody wait", "see whether it answers: kubectl get --raw /readyz")
     try:
         known = _snapshots.get(key)
         if known is None or time.monotonic() - known.at > FRESH:
-            known = _snapshots[key] = _taken(ground, nodes=nodes)
+            known = _snapshots[key] = _taken(ground, kinds)
     finally:
         _reading.release()
     if known.failure is not None:
@@ -119,22 +140,23 @@ def _read(ground: Ground, *, nodes: bool) -> _Snapshot:
     return known
 
 
-def _taken(ground: Ground, *, nodes: bool) -> _Snapshot:
+def _taken(ground: Ground, kinds: _Kinds) -> Snapshot:
     try:
         now = ground.api.now()
-        return _Snapshot(now, time.monotonic(), list(_held(ground, nodes=nodes)))
+        return Snapshot(now, time.monotonic(), list(_held(ground, kinds)))
     except AftershockError as error:
-        return _Snapshot(0.0, time.monotonic(), [], error)
+        return Snapshot(0.0, time.monotonic(), [], error)
 
 
 def _forget() -> None:
     _snapshots.clear()
 
 
-def _held(ground: Ground, *, nodes: bool) -> Iterator[tuple[Resource, Tree]]:
-    for resource in (*workload_hold_down.scalable(), k8s.NETWORK_POLICIES):
+def _held(ground: Ground, kinds: _Kinds) -> Iterator[tuple[Resource, Tree]]:
+    fronted = (k8s.SERVICES, k8s.PODS) if kinds.services else ()
+    for resource in (*workload_hold_down.scalable(), k8s.NETWORK_POLICIES, *fronted):
         for tree in ground.api.list(resource, ground.namespace, labels=HELD):
             yield resource, tree
-    if nodes:
+    if kinds.nodes:
         for tree in ground.api.list(k8s.NODES, labels=HELD):
             yield k8s.NODES, tree

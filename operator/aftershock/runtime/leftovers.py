@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from aftershock.core.history import Any_, Noted
+from aftershock.core.history import Aborting, Noted
 from aftershock.core.lease import GRACE, Lease
 from aftershock.errors import AftershockError, HeldError, TargetError
 from aftershock.faults.fault import Site
@@ -18,6 +18,7 @@ from aftershock.model.stack import Link, Stack
 from aftershock.runtime import reaper
 from aftershock.runtime.clock import RunClock
 from aftershock.runtime.place import KUBERNETES
+from aftershock.runtime.places import has_services
 
 if TYPE_CHECKING:
     from aftershock.runtime.executor import Inputs
@@ -48,8 +49,12 @@ class Left(msgspec.Struct, frozen=True):
         return not self.left and all(line.startswith(KUBERNETES) for line in self.unasked)
 
 
-async def clear_the_way(inputs: "Inputs", record: Callable[[Any_], None], clock: RunClock) -> None:
+async def clear_the_way(
+    inputs: "Inputs", record: Callable[..., None], clock: RunClock, stop: asyncio.Event
+) -> "Inputs":
     """Heal what is past its expiry, refuse what another run holds, create the links that exist only for this run.
+
+    Return the inputs with those links as they are now.
 
     Every place that the stack names has to answer: what can't be asked now could not be found clean afterwards either.
     """
@@ -74,6 +79,20 @@ async def clear_the_way(inputs: "Inputs", record: Callable[[Any_], None], clock:
             "wait for its lease to end, or `aftershock halt` ends every run and fault",
         )
     await _create_links(inputs)
+    if not has_services(inputs.stack):
+        return inputs
+    from aftershock.runtime import fronting
+
+    return await fronting.stand(inputs, record, clock, stop, CLEANUP)
+
+
+def guard(inputs: "Inputs", clock: RunClock, abort: Callable[[Aborting], None]) -> "asyncio.Task[None] | None":
+    """Start to see that what was put in front of Services stays there, and abort the run if not; None if nothing was."""
+    if not has_services(inputs.stack):
+        return None
+    from aftershock.runtime import fronting
+
+    return asyncio.create_task(fronting.guard(inputs, clock, abort))
 
 
 async def _create_links(inputs: "Inputs") -> None:
@@ -88,6 +107,11 @@ async def _create_links(inputs: "Inputs") -> None:
 
 
 async def _remove_links(inputs: "Inputs") -> None:
+    if has_services(inputs.stack):
+        from aftershock.runtime import fronting
+
+        with suppress(AftershockError):  # the places are asked about it too
+            await fronting.remove(inputs)
     if _made(inputs.stack):
         from aftershock.faults import created
 
@@ -96,8 +120,8 @@ async def _remove_links(inputs: "Inputs") -> None:
 
 
 def _made(stack: Stack) -> list[Link]:
-    """Return the links that exist only for a run."""
-    return [link for link in stack.spec.links if link.proxy is None]
+    """Return the links whose proxies exist only for a run. Those before Services have a Toxiproxy of their own."""
+    return [link for link in stack.spec.links if link.proxy is None and link.service is None]
 
 
 async def heal(inputs: "Inputs") -> None:

@@ -7,20 +7,26 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from aftershock.adapters import store
+from aftershock.adapters.threads import within
 from aftershock.core.history import Aborting, Any_, Cleaned, Ended, Entered, Healed, History, Intended
 from aftershock.core.judge import judge_all
 from aftershock.core.wording import listed
 from aftershock.errors import AftershockError
-from aftershock.faults import created
+from aftershock.faults import created, fronts
+from aftershock.faults.cluster import ground_of
 from aftershock.model.era import Era
 from aftershock.model.run import Run, RunStatus
 from aftershock.model.stack import Stack
 from aftershock.runtime import conclude, folders, leftovers
 from aftershock.runtime.folders import RunFolder
 from aftershock.runtime.loading import eras_for
+from aftershock.runtime.places import has_services
 
 OF_LATE = 600.0
 """Seconds for which the end of a lost run is news to somebody who asks the reaper."""
+
+FRONTS = 20.0
+"""Seconds that taking Toxiproxies away from Services may take."""
 
 _finished: set[Path] = set()
 """Runs that were seen finished: that is final, and the reaper asks four times a second."""
@@ -107,7 +113,14 @@ async def remove_links(history: History, stack: Stack) -> None:
     Their own lease lasts as long as the run could have; until it ends, they would keep the next run from the stack.
     """
     if all(event.expires <= time.time() + event.skew for event in history.all(Intended)):
-        await created.remove(stack, history.begun.token)
+        await take_links(stack, history.begun.token)
+
+
+async def take_links(stack: Stack, token: str) -> None:
+    """Remove the links that were created for a run, whatever their expiry. Twice is once."""
+    await created.remove(stack, token)
+    if has_services(stack):
+        await within(FRONTS, fronts.remove, stack, ground_of(stack), token)
 
 
 def _eras(history: History) -> list[Era]:

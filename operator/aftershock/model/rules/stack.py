@@ -25,6 +25,7 @@ from aftershock.model.stack import (
     Indicator,
     LedgerProbe,
     Link,
+    LinkedService,
     Node,
     PidFileControl,
     PromqlProbe,
@@ -52,13 +53,35 @@ def _database_of(database: Database) -> Findings:
         yield ("of",), "found on a primary", "write `role: replica`, or leave it out"
 
 
+_OF_A_SERVICE = ("toxiproxy", "proxy", "listen", "upstream")
+"""What a link has none of that names a Service: it is all made for the run."""
+
+
 @also(
     Cel(
-        "has(self.proxy) ? !has(self.listen) && !has(self.upstream) : has(self.listen) && has(self.upstream)",
+        "has(self.service) ? " + " && ".join(f"!has(self.{name})" for name in _OF_A_SERVICE) + " : has(self.toxiproxy)",
+        "name a `toxiproxy`, or a `service` that has one put in front of it, and not both",
+    ),
+    Cel(
+        "has(self.service) || (has(self.proxy) ? !has(self.listen) && !has(self.upstream)"
+        " : has(self.listen) && has(self.upstream))",
         "name a `proxy` that is there, or have one created with `listen` and `upstream`",
-    )
+    ),
 )
 def _link_shape(link: Link) -> Findings:
+    if link.service is not None:
+        for name in _OF_A_SERVICE:
+            if getattr(link, name) is not None:
+                yield (name,), "found beside `service`", "leave it out: a Toxiproxy is put in front of the Service"
+        return
+    if link.toxiproxy is None:
+        advice = "name the Toxiproxy that it passes through, or a `service` that has one put in front of it"
+        yield (), "found neither `toxiproxy` nor `service`", advice
+        return
+    yield from _proxy_of(link)
+
+
+def _proxy_of(link: Link) -> Findings:
     created = [name for name in ("listen", "upstream") if getattr(link, name) is not None]
     if link.proxy is not None and created:
         advice = "`proxy` names one that is there; `listen` and `upstream` create one"
@@ -66,6 +89,12 @@ def _link_shape(link: Link) -> Findings:
     elif link.proxy is None and len(created) != 2:
         found = f"found only `{created[0]}`" if created else "found neither `proxy` nor `listen` and `upstream`"
         yield (), found, "name a `proxy` that is there, or have one created with `listen` and `upstream`"
+
+
+@also(port={"minimum": 1, "maximum": 65535})
+def _port_of_service(service: LinkedService) -> Findings:
+    if not 1 <= service.port <= 65535:
+        yield ("port",), f"found {service.port}", "write the number of a port of the Service, 1 to 65535"
 
 
 @also(selector=SELECTOR, replicas={"minimum": 1})
@@ -139,16 +168,16 @@ def _indicator_times(indicator: Indicator) -> Findings:
         yield ("timeout",), f"found {indicator.timeout}", "write more than zero"
 
 
-def _refers(items: str, field: str, to: str) -> Cel:
+def _refers(items: str, field: str, to: str, *, always: bool = True) -> Cel:
     holds = f"has(self.{to}) && self.{to}.exists(known, known.name == one.{field})"
-    asked = f"!has(one.{field.partition('.')[0]}) || ({holds})" if "." in field else holds
+    asked = holds if always else f"!has(one.{field.partition('.')[0]}) || ({holds})"
     return Cel(cel.each(f"self.{items}", asked), f"`{field}` has to be one of `{to}` of this stack", at=f".{items}")
 
 
 @also(
-    _refers("links", "toxiproxy", to="toxiproxies"),
+    _refers("links", "toxiproxy", to="toxiproxies", always=False),
     _refers("settings", "workload", to="workloads"),
-    _refers("indicators", "sql.database", to="databases"),
+    _refers("indicators", "sql.database", to="databases", always=False),
 )
 def _stack_references(spec: StackSpec) -> Findings:
     databases, workloads = spec.databases, spec.workloads
@@ -180,18 +209,25 @@ def _replicas_follow(spec: StackSpec) -> Findings:
             yield from reference(("databases", place, "of"), database.of, primaries, "primary database", "a primary")
 
 
-def _apart(field: str) -> Cel:
-    same = f"has(other.{field}) && other.{field} == one.{field} && other.toxiproxy == one.toxiproxy"
-    holds = cel.each("self.links", f"!has(one.{field}) || self.links.exists_one(other, {same})")
+def _apart(field: str, *keys: str) -> Cel:
+    """Two links are not one by what stands in these fields."""
+    asked = " && ".join(f"has(one.{key.partition('.')[0]})" for key in keys)
+    same = " && ".join(f"has(other.{key.partition('.')[0]}) && other.{key} == one.{key}" for key in keys)
+    holds = cel.each("self.links", f"!({asked}) || self.links.exists_one(other, {same})")
     return Cel(holds, f"two links have the same {field}: a fault at one would be a fault at both", at=".links")
 
 
-@also(*map(_apart, ("proxy", "listen")))
+@also(
+    _apart("proxy", "proxy", "toxiproxy"),
+    _apart("listen", "listen", "toxiproxy"),
+    _apart("service", "service.name", "service.port"),
+)
 def _links_are_apart(spec: StackSpec) -> Findings:
-    for field in ("proxy", "listen"):
-        first: dict[tuple[str | None, ...], str] = {}
+    for field in ("proxy", "listen", "service"):
+        first: dict[tuple[object, ...], str] = {}
         for place, link in enumerate(spec.links):
-            where = (getattr(link, "toxiproxy", None), getattr(link, field, None))
+            through = "" if field == "service" else getattr(link, "toxiproxy", None)
+            where = (through, getattr(link, field, None))
             if None not in where and first.setdefault(where, link.name) != link.name:
                 message = f"the same {field} as link `{first[where]}`"
                 yield ("links", place, field), message, "a fault at one would be a fault at both: keep one of them"
@@ -213,6 +249,7 @@ RULES: Rules = {
         texts(listen=names.address, upstream=names.address),
         _link_shape,
     ),
+    LinkedService: (texts(name=names.service), _port_of_service),
     Workload: (
         texts(name=names.label, region=names.label),
         exactly_one("supervisor", "pid_file", "selector"),

@@ -58,7 +58,7 @@ WORDS: Mapping[str, Mapping[str, str]] = {
         "allow": "What is forbidden unless both Stack and Experiment allow it.",
         "toxiproxies": "The Toxiproxies through which links pass.",
         "databases": "Databases that may be targets, or be asked.",
-        "links": "Connections that pass through Toxiproxy, and may be targets.",
+        "links": "Connections that pass through Toxiproxy, or shall for the length of a run, and may be targets.",
         "workloads": "Parts that run, and may be targets.",
         "regions": "Regions that may be lost as a whole.",
         "nodes": "Nodes of the cluster that may be drained.",
@@ -97,12 +97,17 @@ WORDS: Mapping[str, Mapping[str, str]] = {
     "SecretRef": {"name": "The Secret, in the document's own namespace.", "key": "Its key."},
     "Link": {
         "name": "What timelines call it.",
-        "toxiproxy": "The Toxiproxy that it passes through.",
+        "toxiproxy": "The Toxiproxy that it passes through. None where there is a `service`.",
         "proxy": "A proxy that is there already. Otherwise `listen` and `upstream` have one created.",
         "listen": "Where a proxy is created to listen, as host:port.",
         "upstream": "Where a created proxy leads, as host:port.",
+        "service": "In a cluster: the Service that Toxiproxy is put in front of for the length of a run, and its port.",
         "from": "Who connects; for the reader.",
         "to": "Where to; for the reader.",
+    },
+    "LinkedService": {
+        "name": "The Service, in the Stack's own namespace. It needs a selector and an address of its own.",
+        "port": "The port that clients connect to, by its number. Its other ports go on as before.",
     },
     "Workload": {
         "name": "What timelines call it.",

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from aftershock.adapters import home
 from aftershock.adapters.kubernetes import ERAS, SECRETS, STACKS, Api, MissingError
+from aftershock.core import front
 from aftershock.errors import InputError
 from aftershock.model.era import Era
 from aftershock.model.experiment import Experiment
@@ -67,6 +68,8 @@ def _places(namespace: str, stack: Stack, secrets: Mapping[tuple[str, str], str]
         dsn = secrets.get((at.name, at.key)) if at is not None else None
         if dsn:
             found[f"database {hashlib.sha256(dsn.encode()).hexdigest()}"] = f"the database {database.name}"
+    for service in front.services(stack):
+        found[f"service {namespace} {service}"] = f"the Service {service}"
     for workload in stack.spec.workloads:
         if workload.selector:
             chosen = ",".join(f"{label}={value}" for label, value in sorted(workload.selector.items()))

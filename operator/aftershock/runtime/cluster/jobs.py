@@ -12,6 +12,7 @@ from typing import Any
 from aftershock.adapters.kubernetes import JOBS, Api, ConflictError, Tree
 from aftershock.core.plan import longest
 from aftershock.errors import InputError
+from aftershock.faults import front_pod
 from aftershock.model.problem import Invalid
 from aftershock.runtime.cluster import journals, objects
 from aftershock.runtime.cluster.inputs import Lacking
@@ -36,7 +37,13 @@ ATTEMPTS = 5
 HOME = "/var/lib/aftershock"
 TMP = "/tmp"  # noqa: S108 - in the pod: a volume of its own
 USER = 10001
-PASSED_ON = ("AFTERSHOCK_KEEP_JOURNALS", "AFTERSHOCK_KEEP_JOURNALS_COUNT", "AWS_REGION", "AWS_ENDPOINT_URL")
+PASSED_ON = (
+    "AFTERSHOCK_KEEP_JOURNALS",
+    "AFTERSHOCK_KEEP_JOURNALS_COUNT",
+    "AWS_REGION",
+    "AWS_ENDPOINT_URL",
+    front_pod.SETTINGS,
+)
 """What the executor is told as the operator was."""
 
 ADDRESS = "AFTERSHOCK_POD_IP"

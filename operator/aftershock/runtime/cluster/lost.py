@@ -15,7 +15,9 @@ from typing import Any, Literal, Protocol
 from aftershock.adapters import store
 from aftershock.adapters.kubernetes import RUNS, Api, ApiAwayError, ConflictError, MissingError, Tree
 from aftershock.adapters.threads import within
+from aftershock.core.lease import Lease
 from aftershock.errors import AftershockError, JournalError
+from aftershock.faults import created
 from aftershock.model.run import RunCondition, RunStatus
 from aftershock.model.stack import Stack
 from aftershock.model.write import to_tree
@@ -227,18 +229,20 @@ async def _heal_and_ask(stack: Stack, place: Path, token: str, folder: RunFolder
     swept = await reaper.sweep(stack, place, run=token)
     found.amiss.extend([*swept.left, *swept.unreachable])
     if not found.amiss:
-        await _remove_links(folder, stack)
+        await _remove_links(folder, stack, token, swept.held)
         left = await leftovers.ask(stack, place, token)
         found.waiting.extend([*left.left, *left.unasked])
 
 
-async def _remove_links(folder: RunFolder, stack: Stack) -> None:
-    """Remove what was created for the run, as far as the journal tells of it; else its own lease ends it."""
+async def _remove_links(folder: RunFolder, stack: Stack, token: str, held: Sequence[Lease]) -> None:
+    """Remove what was created for the run once its last fault is over: by its journal, or, without one, by what is held."""
     try:
         history = store.read(folder.journal)
     except JournalError:
-        return
-    await lost.remove_links(history, stack)
+        if not any(lease.run == token and lease.fault != created.FAULT for lease in held):
+            await lost.take_links(stack, token)
+    else:
+        await lost.remove_links(history, stack)
 
 
 def _verdict(run: Mapping[str, Any], folder: RunFolder) -> RunStatus:

@@ -14,6 +14,7 @@ import yaml
 from aftershock.adapters.kubernetes import (
     AUTOSCALERS,
     DEPLOYMENTS,
+    ENDPOINT_SLICES,
     ERAS,
     EVENTS,
     EXPERIMENTS,
@@ -24,6 +25,7 @@ from aftershock.adapters.kubernetes import (
     PODS,
     RUNS,
     SECRETS,
+    SERVICES,
     STACKS,
     STATEFUL_SETS,
     Api,
@@ -122,7 +124,16 @@ FAULTS = (
 LOAD = (Right("executor", JOBS, ("create", "delete"), "to have pods share a load, and to take them away"),)
 """What `load: {shards: N}` needs, beside looking at pods, which faults need too."""
 
-RIGHTS = (*OPERATOR, *REAPER, *EXECUTOR, *FAULTS, *LOAD, *UNINSTALL)
+FRONTS = (
+    Right("executor", SERVICES, ("get", "list", "create", "patch", "delete"), "to lead Services through a Toxiproxy"),
+    Right("executor", PODS, ("get", "create"), "to put a Toxiproxy in front of a Service"),
+    Right("executor", ENDPOINT_SLICES, ("list",), "to see where a Service leads"),
+    Right("reaper", SERVICES, ("get", "list", "patch", "delete"), "to lead Services past a Toxiproxy again"),
+    Right("reaper", PODS, ("list", "delete"), "to take a Toxiproxy away"),
+)
+"""What links before Services need, and who gives the Services back."""
+
+RIGHTS = (*OPERATOR, *REAPER, *EXECUTOR, *FAULTS, *LOAD, *FRONTS, *UNINSTALL)
 
 
 def rules(part: Part, scope: Scope) -> list[dict[str, list[str]]]:
