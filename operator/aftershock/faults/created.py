@@ -40,21 +40,18 @@ async def create(stack: Stack, run: str, expires: int) -> list[str]:
     `run` is the run's token; `expires` the end of the whole run on Toxiproxy's clock, seconds since the epoch, plus grace.
     """
     made = []
-    for link in wanted(stack):
-        made.append(lease_name(link, run, expires))
-        await within(3 * DEADLINE, _create, stack, link, made[-1])
+    for link in stack.spec.links:
+        if link.created:
+            made.append(lease_name(link, run, expires))
+            await within(3 * DEADLINE, _create, stack, link, made[-1])
     return made
 
 
 async def remove(stack: Stack, run: str) -> None:
     """Delete the run's proxies, whatever their expiry. Twice is once."""
-    for link in wanted(stack):
-        await within(3 * DEADLINE, _remove, stack, link, run)
-
-
-def wanted(stack: Stack) -> list[Link]:
-    """Return the links that need a proxy made for them. Those before Services have a Toxiproxy of their own (`fronts`)."""
-    return [link for link in stack.spec.links if link.proxy is None and link.service is None]
+    for link in stack.spec.links:
+        if link.created:
+            await within(3 * DEADLINE, _remove, stack, link, run)
 
 
 def lease_name(link: Link, run: str, expires: int) -> str:

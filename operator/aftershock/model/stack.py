@@ -76,6 +76,11 @@ class Link(Record, frozen=True, kw_only=True):
     from_: str | None = None
     to: str | None = None
 
+    @property
+    def created(self) -> bool:
+        """Tell whether its proxy is created for a run. One before a Service has a Toxiproxy of its own instead."""
+        return self.proxy is None and self.service is None
+
 
 class Workload(Record, frozen=True, kw_only=True):
     """A part that runs. Locally: kept by supervisord, or known by a pid file. In a cluster: chosen by `selector`."""

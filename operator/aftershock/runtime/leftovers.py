@@ -14,7 +14,7 @@ from aftershock.core.history import Aborting, Noted
 from aftershock.core.lease import GRACE, Lease
 from aftershock.errors import AftershockError, HeldError, TargetError
 from aftershock.faults.fault import Site
-from aftershock.model.stack import Link, Stack
+from aftershock.model.stack import Stack
 from aftershock.runtime import reaper
 from aftershock.runtime.clock import RunClock
 from aftershock.runtime.place import KUBERNETES
@@ -96,12 +96,12 @@ def guard(inputs: "Inputs", clock: RunClock, abort: Callable[[Aborting], None]) 
 
 
 async def _create_links(inputs: "Inputs") -> None:
-    made = _made(inputs.stack)
-    if not made:
+    first = next((one for one in inputs.stack.spec.links if one.created), None)
+    if first is None:
         return
     from aftershock.faults import created, link
 
-    now = await link.clock(Site(inputs.stack, made[0].name, inputs.folder))
+    now = await link.clock(Site(inputs.stack, first.name, inputs.folder))
     expires = math.ceil(now + inputs.plan.longest + CLEANUP + GRACE)
     await created.create(inputs.stack, inputs.token, expires)
 
@@ -112,16 +112,11 @@ async def _remove_links(inputs: "Inputs") -> None:
 
         with suppress(AftershockError):  # the places are asked about it too
             await fronting.remove(inputs)
-    if _made(inputs.stack):
+    if any(link.created for link in inputs.stack.spec.links):
         from aftershock.faults import created
 
         with suppress(AftershockError):  # the places are asked about it too
             await created.remove(inputs.stack, inputs.token)
-
-
-def _made(stack: Stack) -> list[Link]:
-    """Return the links whose proxies exist only for a run. Those before Services have a Toxiproxy of their own."""
-    return [link for link in stack.spec.links if link.proxy is None and link.service is None]
 
 
 async def heal(inputs: "Inputs") -> None:
