@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from aftershock.core.wording import authority
 from aftershock.errors import InputError
 
 Tree = dict[str, Any]
@@ -137,7 +138,7 @@ def _of_pod() -> Access:
         namespace = (SERVICE_ACCOUNT / "namespace").read_text(encoding="utf-8").strip()
     except (OSError, KeyError) as error:
         raise _amiss("the pod", f"it doesn't say where its API server is: {error}", "set KUBECONFIG") from None
-    server = f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
+    server = f"https://{authority(host, port)}"
     cluster = {"server": server, "certificate-authority": str(SERVICE_ACCOUNT / "ca.crt")}
     return Access(server, namespace, cluster, {"tokenFile": str(SERVICE_ACCOUNT / "token")})
 

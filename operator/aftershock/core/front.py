@@ -12,6 +12,7 @@ import msgspec
 
 from aftershock.core.lease import LONGEST
 from aftershock.core.plan import Step
+from aftershock.core.wording import authority
 from aftershock.errors import InputError, TargetError
 from aftershock.model.stack import Link, Stack
 
@@ -198,10 +199,9 @@ def _free(first: int, taken: set[int]) -> int:
 
 def config(made: Sequence[Passage], upstream: str) -> str:
     """Return Toxiproxy's configuration, with the address of `<name>-direct` as upstream."""
-    host = f"[{upstream}]" if ":" in upstream else upstream
     return json.dumps(
         [
-            {"name": one.proxy, "listen": f":{one.listen}", "upstream": f"{host}:{one.port}", "enabled": True}
+            {"name": one.proxy, "listen": f":{one.listen}", "upstream": authority(upstream, one.port), "enabled": True}
             for one in made
         ]
     )

@@ -61,6 +61,15 @@ def counted(number: float, one: str, many: str | None = None) -> str:
     return f"{number:,.0f} {one if number == 1 else many or one + 's'}"
 
 
+def authority(host: str, port: int | str) -> str:
+    """Return host and port as URLs have them.
+
+    >>> authority("10.0.0.1", 80), authority("fd00::1", 80)
+    ('10.0.0.1:80', '[fd00::1]:80')
+    """
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def listed(names: Iterable[str]) -> str:
     """Return `a, b and c`."""
     *most, last = list(names)

@@ -23,6 +23,7 @@ from aftershock.adapters.threads import within
 from aftershock.core import front
 from aftershock.core.history import Aborting, Any_, Fronting, Noted
 from aftershock.core.lease import GRACE, Lease
+from aftershock.core.wording import authority
 from aftershock.errors import AftershockError, TargetError
 from aftershock.faults import front_pod, fronts
 from aftershock.faults.cluster import HELD, PATIENCE, Ground, Tree, ground_of
@@ -231,7 +232,7 @@ async def _ports(task: Task, pod: Pod) -> Mapping[int, tuple[str, str]]:
         passage = _passage(task, one.port)
         at_service = IN_A_POD in os.environ and (await canary.knock(Line(host, one.port))).end == "answered"
         where = (host, one.port) if at_service else (pod.host, passage.listen)
-        found[one.port] = (passage.proxy, f"[{where[0]}]:{where[1]}" if ":" in where[0] else f"{where[0]}:{where[1]}")
+        found[one.port] = (passage.proxy, authority(*where))
     return found
 
 
