@@ -34,6 +34,28 @@ PATIENCE = 12.0
 
 OVER = ("Succeeded", "Failed")
 
+USER = 10001
+"""Whom the pods that we make run as."""
+
+UNPRIVILEGED: Mapping[str, Any] = {
+    "runAsNonRoot": True,
+    "runAsUser": USER,
+    "runAsGroup": USER,
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
+"""Security context of every pod that we make: with `CONFINED` what the restricted profile of Pod Security asks for."""
+
+CONFINED: Mapping[str, Any] = {
+    "allowPrivilegeEscalation": False,
+    "readOnlyRootFilesystem": True,
+    "runAsNonRoot": True,
+    "capabilities": {"drop": ["ALL"]},
+}
+"""Security context of every container that we make: it may do nothing but its work."""
+
+UNDRIVEN = ({"key": LEASE, "operator": "Exists"},)
+"""Tolerations of every pod that we make: our own taints don't drive it away."""
+
 
 class Ground(msgspec.Struct, frozen=True):
     """Where a stack's pods are: the API, their namespace, and the stack's name."""

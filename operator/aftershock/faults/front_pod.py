@@ -11,8 +11,9 @@ from typing import Any
 import msgspec
 
 from aftershock.core import front
+from aftershock.core.wording import authority
 from aftershock.errors import InputError
-from aftershock.faults.cluster import LEASE, Tree, runs, uid_of
+from aftershock.faults.cluster import CONFINED, UNDRIVEN, UNPRIVILEGED, Tree, runs, uid_of
 
 PROXIES = "aftershock.dev/proxies"
 """Annotation of a Toxiproxy pod: its configuration, which it reads as a file, also after its container was started anew."""
@@ -27,7 +28,6 @@ UNREADY = 10.0
 """Seconds for which a pod may be not ready without being lost: its container may be starting anew."""
 
 RESOURCES = {"requests": {"cpu": "50m", "memory": "32Mi"}, "limits": {"cpu": "1", "memory": "256Mi"}}
-USER = 10001
 _PLACE = "/etc/aftershock"
 _FILE = "proxies.json"
 
@@ -68,7 +68,7 @@ class Pod(msgspec.Struct, frozen=True):
     @property
     def url(self) -> str:
         """The address of Toxiproxy's API."""
-        return f"http://{_bracketed(self.host)}:{self.api}"
+        return f"http://{authority(self.host, self.api)}"
 
 
 def pod_of(tree: Tree) -> Pod | None:
@@ -101,7 +101,7 @@ def manifest(service: Tree, upstream: str, name: str, marks: Tree, told: PodSett
             "enableServiceLinks": False,
             "terminationGracePeriodSeconds": 2,
             "securityContext": _security([one.listen for one in made]),
-            "tolerations": [{"key": LEASE, "operator": "Exists"}],
+            "tolerations": list(UNDRIVEN),
             "imagePullSecrets": [{"name": each} for each in told.pull_secrets],
             "containers": [_container(made, told)],
             "volumes": [{"name": "proxies", "downwardAPI": {"items": [_config_file()]}}],
@@ -114,13 +114,8 @@ def _config_file() -> Tree:
 
 
 def _security(listened: Sequence[int]) -> Tree:
-    """Return what the restricted profile of Pod Security asks for; and who listens on a low port need not be root for it."""
-    secure: Tree = {
-        "runAsNonRoot": True,
-        "runAsUser": USER,
-        "runAsGroup": USER,
-        "seccompProfile": {"type": "RuntimeDefault"},
-    }
+    """Return the pod's security context: who listens on a low port need not be root for it."""
+    secure = dict(UNPRIVILEGED)
     if min(listened) < front.LOWEST:
         secure["sysctls"] = [{"name": "net.ipv4.ip_unprivileged_port_start", "value": str(min(listened))}]
     return secure
@@ -138,12 +133,7 @@ def _container(made: Sequence[front.Passage], told: PodSettings) -> Tree:
         "ports": [{"name": front.API, "containerPort": front.API_PORT}, *ports],
         "readinessProbe": {"httpGet": {"path": "/version", "port": front.API_PORT}, "periodSeconds": 1},
         "resources": told.resources,
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "runAsNonRoot": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
+        "securityContext": CONFINED,
         "volumeMounts": [{"name": "proxies", "mountPath": _PLACE, "readOnly": True}],
     }
 
@@ -187,7 +177,3 @@ def waiting(tree: Tree) -> str:
         if one["status"] != "True" and one.get("message"):
             return f"{one.get('reason', '')}: {one['message']}".strip(": ")
     return str(status.get("reason") or status.get("message") or f"it is {status.get('phase', 'Pending')}")
-
-
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host

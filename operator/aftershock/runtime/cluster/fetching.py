@@ -15,6 +15,7 @@ from typing import Any
 
 from aftershock.adapters.kubernetes import DEPLOYMENTS, JOBS, PODS, Api, Tree
 from aftershock.errors import AftershockError, JournalError
+from aftershock.faults.cluster import CONFINED
 from aftershock.runtime.cluster import jobs, objects
 
 PATIENCE = 90.0
@@ -69,7 +70,7 @@ def _pod(run: Mapping[str, Any], image: Tree, claim: str, path: str) -> Tree:
         "imagePullPolicy": image.get("imagePullPolicy", "IfNotPresent"),
         "command": ["sh", "-c", PACKED, f"/journals/{path}"],
         "resources": {"requests": {"cpu": "50m", "memory": "16Mi"}, "limits": {"memory": "64Mi"}},
-        "securityContext": jobs.CONFINED,
+        "securityContext": CONFINED,
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": [{"name": "journals", "mountPath": "/journals", "readOnly": True}],
     }

@@ -13,6 +13,7 @@ from aftershock.adapters.kubernetes import JOBS, Api, ConflictError, Tree
 from aftershock.core.plan import longest
 from aftershock.errors import InputError
 from aftershock.faults import front_pod
+from aftershock.faults.cluster import CONFINED, UNDRIVEN, UNPRIVILEGED, USER
 from aftershock.model.problem import Invalid
 from aftershock.runtime.cluster import journals, objects
 from aftershock.runtime.cluster.inputs import Lacking
@@ -36,7 +37,6 @@ ATTEMPTS = 5
 
 HOME = "/var/lib/aftershock"
 TMP = "/tmp"  # noqa: S108 - in the pod: a volume of its own
-USER = 10001
 PASSED_ON = (
     "AFTERSHOCK_KEEP_JOURNALS",
     "AFTERSHOCK_KEEP_JOURNALS_COUNT",
@@ -237,27 +237,12 @@ def confined(pull_secrets: Sequence[str] = ()) -> Tree:
     pod: Tree = {
         "restartPolicy": "Never",
         "enableServiceLinks": False,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": USER,
-            "runAsGroup": USER,
-            "fsGroup": USER,
-            "fsGroupChangePolicy": "OnRootMismatch",
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
-        "tolerations": [{"key": "aftershock.dev/lease", "operator": "Exists"}],
+        "securityContext": {**UNPRIVILEGED, "fsGroup": USER, "fsGroupChangePolicy": "OnRootMismatch"},
+        "tolerations": list(UNDRIVEN),
     }
     if pull_secrets:
         pod["imagePullSecrets"] = [{"name": name} for name in pull_secrets]
     return pod
-
-
-CONFINED: Tree = {
-    "allowPrivilegeEscalation": False,
-    "readOnlyRootFilesystem": True,
-    "runAsNonRoot": True,
-    "capabilities": {"drop": ["ALL"]},
-}
 
 
 def _container(run: Mapping[str, Any], settings: Settings) -> Tree:

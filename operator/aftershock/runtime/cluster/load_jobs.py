@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from aftershock.adapters.kubernetes import JOBS, Tree
+from aftershock.faults.cluster import CONFINED
 from aftershock.runtime.cluster import jobs, objects
 from aftershock.runtime.cluster.jobs import Settings
 
@@ -69,7 +70,7 @@ def _pod(
         "args": ["shard"],
         "env": [{"name": word, "value": value} for word, value in {"AFTERSHOCK_HOME": jobs.TMP, **told}.items()],
         "resources": settings.load_resources,
-        "securityContext": jobs.CONFINED,
+        "securityContext": CONFINED,
         "volumeMounts": [{"name": "tmp", "mountPath": jobs.TMP}, *mounts],
     }
     apart = {
