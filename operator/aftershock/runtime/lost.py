@@ -12,8 +12,7 @@ from aftershock.core.history import Aborting, Any_, Cleaned, Ended, Entered, Hea
 from aftershock.core.judge import judge_all
 from aftershock.core.wording import listed
 from aftershock.errors import AftershockError
-from aftershock.faults import created, fronts
-from aftershock.faults.cluster import ground_of
+from aftershock.faults import created
 from aftershock.model.era import Era
 from aftershock.model.run import Run, RunStatus
 from aftershock.model.stack import Stack
@@ -119,7 +118,10 @@ async def remove_links(history: History, stack: Stack) -> None:
 async def take_links(stack: Stack, token: str) -> None:
     """Remove the links that were created for a run, whatever their expiry. Twice is once."""
     await created.remove(stack, token)
-    if has_services(stack):
+    if has_services(stack):  # what it takes to ask Kubernetes is imported where a stack leads there, as in `places`
+        from aftershock.faults import fronts
+        from aftershock.faults.cluster import ground_of
+
         await within(FRONTS, fronts.remove, stack, ground_of(stack), token)
 
 
