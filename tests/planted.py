@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from aftershock.core.history import Any_, Ledgered, Noted, Slice
 from aftershock.model.metadata import Metadata
@@ -18,6 +19,15 @@ from aftershock.probes.process import Prober
 TOKEN = "k3f9a2x1"
 HANG = b""
 """An answer that never comes."""
+
+
+def run_with(shards: int) -> dict[str, Any]:
+    """A Run, as the Kubernetes API has it, whose load so many generators share."""
+    definition = {"stack": "shop", "timeline": [], "load": {"indicator": "a", "rate": "1/s", "shards": shards}}
+    return {
+        "metadata": {"name": "slow-1", "namespace": "here", "uid": "u"},
+        "spec": {"experiment": "slow", "stack": "shop", "definition": definition},
+    }
 
 
 def response(status: int = 200, body: bytes = b"ok", headers: bytes = b"") -> bytes:

@@ -23,17 +23,10 @@ from aftershock.runtime.clock import RunClock
 from aftershock.runtime.cluster import jobs
 from aftershock.runtime.cluster.sharding import Pods
 from aftershock.runtime.shards import Shards, processes
-from planted import http, order, response, serving
+from planted import http, order, response, run_with, serving
 
 HERE = "127.0.0.1"
-RUN = {
-    "metadata": {"name": "slow-1", "namespace": "here", "uid": "u"},
-    "spec": {
-        "experiment": "slow",
-        "stack": "shop",
-        "definition": {"stack": "shop", "timeline": [], "load": {"indicator": "a", "rate": "1/s", "shards": 2}},
-    },
-}
+RUN = run_with(2)
 
 
 @dataclass

@@ -22,17 +22,10 @@ from aftershock.core.history import Any_, Sharded, Slice
 from aftershock.runtime.clock import RunClock
 from aftershock.runtime.cluster import jobs
 from aftershock.runtime.cluster.sharding import Pods
-from planted import http, order, response, serving
+from planted import http, order, response, run_with, serving
 from whole_runs import environment
 
-RUN = {
-    "metadata": {"name": "slow-1", "namespace": "here", "uid": "u"},
-    "spec": {
-        "experiment": "slow",
-        "stack": "shop",
-        "definition": {"stack": "shop", "timeline": [], "load": {"indicator": "a", "rate": "1/s", "shards": 3}},
-    },
-}
+RUN = run_with(3)
 AHEAD = (0, 5_000, 77_777)
 """Seconds by which each machine's clock is ahead of ours: none of them was started when ours was."""
 
