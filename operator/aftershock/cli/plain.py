@@ -79,11 +79,9 @@ def _rarely(event: Any_) -> str:
         case Aborting():
             return f"abort ({event.reason}): {event.message}"
         case Cleaned():
-            return (
-                "clean: nothing is left"
-                if not event.left and not event.unasked
-                else f"left: {[*event.left, *event.unasked]}"
-            )
+            left = [f"left: {one}" for one in event.left]
+            unasked = [f"could not be asked: {one}" for one in event.unasked]
+            return "; ".join([*left, *unasked]) or "clean: nothing is left"
         case Errored():
             return f"error: {event.problem}; try: {event.advice}"
         case Sharded():
