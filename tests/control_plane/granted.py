@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from aftershock.adapters import kubernetes as k8s
-from aftershock.runtime.cluster.rights import RIGHTS, Part, Right
+from aftershock.runtime.cluster.rights import NAMESPACED, RIGHTS, Part, Right
 from aftershock.stacks.control_plane import ControlPlane
 from control_plane.conftest import account_token, api_of, new_namespace, until
 
@@ -46,7 +46,7 @@ class Bound:
     account: str
 
     def may(self, one: One) -> bool:
-        where = self.namespace if one.right.scope == "namespace" else None
+        where = self.namespace if one.right.scope in NAMESPACED else None
         return self.api.may(one.verb, one.right.resource, where, subresource=one.right.sub)
 
 
@@ -63,7 +63,7 @@ def granting(plane: ControlPlane, api: k8s.Api) -> Iterator[Callable[..., Bound]
                 one for one in EACH if one.right.part == part and (without is None or one.missing != without.missing)
             ]
             for everywhere in (False, True):
-                rules = [_rule(one) for one in kept if (one.right.scope != "namespace") == everywhere]
+                rules = [_rule(one) for one in kept if (one.right.scope not in NAMESPACED) == everywhere]
                 role = f"{name}-{'cluster' if everywhere else 'namespace'}"
                 _grant(api, role, rules, name, namespace, everywhere=everywhere)
                 made.append(role)

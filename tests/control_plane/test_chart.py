@@ -190,7 +190,8 @@ def test_a_role_has_the_rights_of_its_part_and_no_others(helm: Helm, everywhere:
             for tree in of_kind(trees, "Role", "ClusterRole")
             if tree["metadata"]["name"].endswith(f"-{part}")
         }
-        local, cluster = rights.rules(part, "namespace"), rights.rules(part, "cluster")
+        local = [rule for scope in rights.NAMESPACED for rule in rights.rules(part, scope)]
+        cluster = rights.rules(part, "cluster")
         wanted = {"ClusterRole": cluster + local} if everywhere else {"Role": local, "ClusterRole": cluster}
         assert roles == {kind: rules for kind, rules in wanted.items() if rules}
 
@@ -233,6 +234,16 @@ def test_region_faults_alone_bring_rights_on_nodes(helm: Helm) -> None:
 
     assert not nodes()
     assert nodes("--set", "regionFaults.enabled=true") == any(right.scope == "regionFaults" for right in rights.RIGHTS)
+
+
+def test_executors_may_touch_services_only_if_that_is_wanted(helm: Helm) -> None:
+    def touched(*more: str) -> set[str]:
+        trees = rendered(helm, DEFAULT, "chaos", *more)
+        (role,) = [each for each in of_kind(trees, "Role") if each["metadata"]["name"].endswith("executor")]
+        return {verb for rule in role["rules"] if "services" in rule["resources"] for verb in rule["verbs"]}
+
+    assert {"create", "patch", "delete"} <= touched()
+    assert touched("--set", "toxiproxy.enabled=false") == set()
 
 
 # What it carries along

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,9 +17,11 @@ from aftershock.adapters import kubernetes as k8s
 from aftershock.adapters.bucket import Place
 from aftershock.adapters.store import NAME
 from aftershock.core.history import Entered, Intended, parse
+from aftershock.core.retention import Limits
 from aftershock.errors import AftershockError, InputError, JournalError
 from aftershock.runtime.cluster import journals, objects
 from aftershock.runtime.cluster.journals import Copier, Keeper
+from aftershock.runtime.cluster.retention import COUNT, throw_away_copies, tidy
 from component.conftest import answers, free_port, toxiproxy, toxiproxy_url  # noqa: F401 - fixtures
 from control_plane.conftest import until
 from control_plane.executing import Field
@@ -120,6 +123,52 @@ def test_intents_are_copied_while_the_run_goes_on(field: Field, store: Store) ->
         url = f"{PLACE}/{field.namespace}/slow-1-{token}/{NAME}"
         until(lambda: has_intent(url))
         one.process.kill()
+
+
+def test_old_journals_go_from_the_store_but_none_of_a_run_that_goes_on(field: Field, store: Store) -> None:  # noqa: F811
+    run, place = field.give(), Place.parse(PLACE)
+    going = objects.run_folder("slow-1", objects.token(run["metadata"]["uid"])).name
+    journal, twin = f"{field.namespace}/{going}/{NAME}", f"{field.namespace}/slow-1-k3f9a2x1/{NAME}"
+    others = [
+        f"elsewhere/slow-1-k3f9a2x1/{NAME}",
+        f"{field.namespace}/{NAME}",
+        f"{field.namespace}/a/b/{NAME}",
+        "notes",
+    ]
+    for name in (journal, twin, *others):
+        bucket.put(place, name, b"{}")
+    later = time.time() + 31 * 86400.0
+    age = Limits(age=30 * 86400.0)
+    assert throw_away_copies(field.api, place, field.namespace, age, time.time()) == []
+    assert throw_away_copies(field.api, place, field.namespace, age, later) == ["slow-1-k3f9a2x1"]
+    assert set(bucket.there(place, "")) == {journal, *others}
+    field.api.patch(k8s.RUNS, "slow-1", {"status": {"phase": "Finished"}}, field.namespace, subresource="status")
+    assert throw_away_copies(field.api, place, field.namespace, age, later) == [going]
+    assert set(bucket.there(place, "")) == set(others)
+
+
+def test_an_executor_tidies_the_store_up(field: Field, store: Store) -> None:  # noqa: F811
+    place, old = Place.parse(PLACE), f"{field.namespace}/slow-0-k3f9a2x1/{NAME}"
+    bucket.put(place, old, b"{}")
+    field.give()
+    with field.executor(AFTERSHOCK_JOURNAL=PLACE, AFTERSHOCK_KEEP_JOURNALS_COUNT="1", **store.environment) as one:
+        one.wait()
+    (left,) = bucket.there(place, "")
+    assert field.status()["journal"] == place.url(left)
+
+
+def test_a_store_that_is_away_keeps_what_is_old_and_says_so(
+    nobody: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("AFTERSHOCK_HOME", str(tmp_path))
+    monkeypatch.setenv(COUNT, "1")
+    said: list[str] = []
+    tidy(nothing_to_ask, "staging", PLACE, said.append)
+    assert len(said) == 1 and f"can't list {PLACE}/staging" in said[0]
+
+
+nothing_to_ask: Any = None
+"""The API, for those who don't get as far."""
 
 
 def has_intent(url: str) -> bool:

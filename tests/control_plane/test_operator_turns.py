@@ -4,7 +4,10 @@ import base64
 
 from aftershock.adapters import kubernetes as k8s
 from control_plane.conftest import until
+from control_plane.fronted import app_pod, standing_in
 from control_plane.operating import Field, latency
+
+PORT = 8080
 
 
 def test_it_waits_for_era_stack_and_secret_and_starts_when_they_are_there(field: Field) -> None:
@@ -80,6 +83,26 @@ def test_two_stacks_that_name_one_place_are_not_held_at_once(field: Field) -> No
     assert len(field.injected) == 2
     _abort(field, "first-1")
     assert field.verdict("second-1") == "Passed"
+
+
+def test_two_stacks_that_name_one_service_are_not_held_at_once(field: Field) -> None:
+    """It gets one Toxiproxy, whatever the Stacks are called: the second waits until the Service leads where it led."""
+    field.place_era()
+    with standing_in(field.api, field.namespace, {PORT: field.service.port}) as cluster:
+        cluster.service("web", {"port": PORT})
+        app_pod(cluster, "web")
+        for name in ("shop", "twin"):
+            links = [{"name": "in", "service": {"name": "web", "port": PORT}}]
+            field.api.create(k8s.STACKS, field.stack(name, toxiproxies=[], links=links))
+        field.operator()
+        field.apply(field.experiment("first", [latency("60s")], stack="shop"))
+        until(lambda: cluster.pods() and cluster.ready() and cluster.toxics())
+        field.apply(field.experiment("second", [latency("2s")], stack="twin"))
+        field.until_reason("second-1", "WaitingForTarget")
+        assert len(cluster.pods()) == 1
+        _abort(field, "first-1")
+        field.finished("second-1")
+        assert cluster.there() == []
 
 
 def test_a_run_that_waits_can_be_called_off(field: Field) -> None:

@@ -63,6 +63,35 @@ def get(url: str, timeout: float = TIMEOUT) -> bytes:
         raise _failed("read", url, error) from None
 
 
+def there(place: Place, under: str, timeout: float = TIMEOUT) -> dict[str, float]:
+    """Return the names of the objects under a folder of the place, each with when it was last written.
+
+    In seconds since the epoch. JournalError where they can't be listed.
+    """
+    import obstore  # noqa: PLC0415
+    from obstore.exceptions import BaseError  # noqa: PLC0415
+
+    before = len(place.key(""))
+    try:
+        pages = obstore.list(_store(place, timeout), prefix=place.key(under))
+        return {one["path"][before:]: one["last_modified"].timestamp() for page in pages for one in page}
+    except (BaseError, OSError, ValueError) as error:
+        raise _failed("list", place.url(under), error) from None
+
+
+def remove(place: Place, name: str, timeout: float = TIMEOUT) -> None:
+    """Delete an object; one that is not there is no error. JournalError where it can't be deleted."""
+    import obstore  # noqa: PLC0415
+    from obstore.exceptions import BaseError  # noqa: PLC0415
+
+    try:
+        obstore.delete(_store(place, timeout), place.key(name))
+    except FileNotFoundError:
+        return
+    except (BaseError, OSError, ValueError) as error:
+        raise _failed("delete", place.url(name), error) from None
+
+
 def _store(place: Place, timeout: float):  # type: ignore[no-untyped-def]
     from obstore.store import S3Store  # noqa: PLC0415
 

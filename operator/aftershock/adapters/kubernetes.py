@@ -326,6 +326,9 @@ def _reason(error: "requests.RequestException") -> str:
     return str(getattr(cause, "reason", cause))[:200]
 
 
+GRANT = "grant that right: the chart's role has it; for Services with toxiproxy.enabled, for nodes with regionFaults.enabled"
+
+
 def _error(answer: "requests.Response", what: str) -> AftershockError:
     said = _message(answer)
     match answer.status_code:
@@ -333,8 +336,12 @@ def _error(answer: "requests.Response", what: str) -> AftershockError:
             return MissingError(f"{what}: {said}", "see `kubectl get`, and whether Aftershock's CRDs are installed")
         case 409:
             return ConflictError(f"{what}: {said}", "it was changed meanwhile: read it again")
-        case 401 | 403:
-            return ForbiddenError(f"{what}: {said}", "grant that right: the chart's role has all that are needed")
+        case 401:
+            return ForbiddenError(
+                f"{what}: {said}", "log in anew: the kubeconfig's credentials are not good, or no longer"
+            )
+        case 403:
+            return ForbiddenError(f"{what}: {said}", GRANT)
         case 400 | 413 | 415 | 422:
             return RefusedError(f"{what}: {said}", "mend the object; `aftershock validate` says the same with lines")
         case code:

@@ -63,7 +63,7 @@ def execute(api: Api, namespace: str, name: str, say: Say, place: str | None = N
     try:
         return _carry_out(api, run, say, place)
     finally:
-        retention.tidy(say)
+        retention.tidy(api, namespace, place, say)
 
 
 def _taken(run: Mapping[str, Any]) -> str:

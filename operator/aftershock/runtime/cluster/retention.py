@@ -1,7 +1,8 @@
 """Finished Runs and journals that are old enough to be thrown away, and no others.
 
 A Run that is stuck on cleanup stays whatever its age: it says what is left. A journal stays as long as its run's executor
-lives. Experiments have their `historyLimit` besides, which is `core/reconcile.py`'s.
+lives, and in object storage as long as its Run is not finished. Experiments have their `historyLimit` besides, which is
+`core/reconcile.py`'s.
 """
 
 import os
@@ -11,11 +12,15 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from aftershock.adapters import bucket
+from aftershock.adapters.bucket import Place
 from aftershock.adapters.kubernetes import RUNS, Api, ConflictError
+from aftershock.adapters.store import NAME
 from aftershock.core.retention import Kept, Limits, outdated
 from aftershock.errors import AftershockError, InputError
 from aftershock.model.units import Duration
 from aftershock.runtime import folders
+from aftershock.runtime.cluster import objects
 from aftershock.runtime.cluster.objects import condition
 from aftershock.runtime.folders import RunFolder
 
@@ -69,6 +74,36 @@ def throw_away_journals(limits: Limits, now: float) -> list[str]:
     return gone
 
 
+def throw_away_copies(api: Api, place: Place, namespace: str, limits: Limits, now: float) -> list[str]:
+    """Delete the journals of a namespace's runs that go from object storage; return the runs' names as journals have them.
+
+    Nothing else in the bucket is looked at. The age of one is that of its last copy, which is made when its run ends.
+    """
+    found = bucket.there(place, f"{namespace}/")
+    kept = [Kept(name, when) for name, when in found.items() if _is_journal(name)]
+    gone = []
+    for name in outdated(kept, limits, now):
+        folder = name.split("/")[1]
+        if not _goes_on(api, namespace, folder):
+            bucket.remove(place, name)
+            gone.append(folder)
+    return gone
+
+
+def _is_journal(name: str) -> bool:
+    """Tell whether an object is called as the journal of a run is: namespace, run, journal."""
+    parts = name.split("/")
+    return len(parts) == 3 and parts[2] == NAME
+
+
+def _goes_on(api: Api, namespace: str, folder: str) -> bool:
+    """Tell whether the Run that a folder is named after is there and not finished: its executor may be writing."""
+    name, _, token = folder.rpartition("-")
+    run = api.find(RUNS, name, namespace) if name else None
+    status = (run or {}).get("status") or {}
+    return run is not None and status.get("phase") != "Finished" and objects.token(run["metadata"]["uid"]) == token
+
+
 AGE = "AFTERSHOCK_KEEP_JOURNALS"
 """How long journals are kept, like 90d. The operator hands it on to executors, who see the volume that journals lie on."""
 
@@ -87,10 +122,17 @@ def journal_limits(environment: Mapping[str, str]) -> Limits:
         ) from None
 
 
-def tidy(say: Callable[[str], object]) -> None:
-    """Throw away the journals that go, as the environment says. Whatever goes wrong is only said."""
+def tidy(api: Api, namespace: str, place: str, say: Callable[[str], object]) -> None:
+    """Throw away the journals that go, as the environment says. Whatever goes wrong is only said.
+
+    Those on this disk or volume, and, where `place` is object storage, those of the namespace there.
+    """
     try:
-        for name in throw_away_journals(journal_limits(os.environ), time.time()):
+        limits = journal_limits(os.environ)
+        gone = throw_away_journals(limits, time.time())
+        if place.startswith(bucket.SCHEME) and limits != Limits():
+            gone += throw_away_copies(api, Place.parse(place), namespace, limits, time.time())
+        for name in dict.fromkeys(gone):
             say(f"the journal of {name} is older than is kept: removed")
     except (AftershockError, OSError) as error:
         say(f"old journals can't be removed: {error}")

@@ -35,8 +35,10 @@ from aftershock.adapters.threads import within
 
 Part = Literal["operator", "reaper", "executor", "uninstall"]
 PARTS: tuple[Part, ...] = ("operator", "reaper", "executor", "uninstall")
-Scope = Literal["namespace", "cluster", "regionFaults"]
-"""Where a right holds: in the watched namespaces; in the whole cluster; in it too, but only if region faults are on."""
+Scope = Literal["namespace", "services", "cluster", "regionFaults"]
+"""Where a right holds, and when: in the watched namespaces, always, or only if Toxiproxies may be put in front of Services; in
+the whole cluster, always, or only if region faults are on."""
+NAMESPACED: tuple[Scope, ...] = ("namespace", "services")
 
 PATIENCE = 60.0
 """Seconds that asking for all rights may take."""
@@ -125,13 +127,19 @@ LOAD = (Right("executor", JOBS, ("create", "delete"), "to have pods share a load
 """What `load: {shards: N}` needs, beside looking at pods, which faults need too."""
 
 FRONTS = (
-    Right("executor", SERVICES, ("get", "list", "create", "patch", "delete"), "to lead Services through a Toxiproxy"),
-    Right("executor", PODS, ("get", "create"), "to put a Toxiproxy in front of a Service"),
-    Right("executor", ENDPOINT_SLICES, ("list",), "to see where a Service leads"),
+    Right(
+        "executor",
+        SERVICES,
+        ("get", "list", "create", "patch", "delete"),
+        "to lead Services through a Toxiproxy",
+        scope="services",
+    ),
+    Right("executor", PODS, ("get", "create"), "to put a Toxiproxy in front of a Service", scope="services"),
+    Right("executor", ENDPOINT_SLICES, ("list",), "to see where a Service leads", scope="services"),
     Right("reaper", SERVICES, ("get", "list", "patch", "delete"), "to lead Services past a Toxiproxy again"),
     Right("reaper", PODS, ("list", "delete"), "to take a Toxiproxy away"),
 )
-"""What links before Services need, and who gives the Services back."""
+"""What links before Services need, and who gives the Services back: the reaper can, also where that was switched off since."""
 
 RIGHTS = (*OPERATOR, *REAPER, *EXECUTOR, *FAULTS, *LOAD, *FRONTS, *UNINSTALL)
 
@@ -179,7 +187,7 @@ def table() -> dict[str, dict[str, Any]]:
     return {part: {scope: found for scope in _SCOPES if (found := rules(part, scope))} for part in PARTS}
 
 
-_SCOPES: tuple[Scope, ...] = ("namespace", "cluster", "regionFaults")
+_SCOPES: tuple[Scope, ...] = ("namespace", "services", "cluster", "regionFaults")
 
 
 def text() -> str:
