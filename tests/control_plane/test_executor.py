@@ -76,6 +76,7 @@ def test_a_run_whose_executor_was_killed_is_not_taken_up_by_its_pods_second_star
         field.until_injected(first)
         first.process.kill()
     before = field.run()
+    assert before["status"]["era"] == field.namespace, "who will judge is shown before anybody has"
     with field.executor() as second:
         assert "carries it out; nothing was done" in second.wait()
     assert field.run() == before

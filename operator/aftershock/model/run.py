@@ -42,7 +42,8 @@ class RunSpec(Record, frozen=True, kw_only=True):
 class RunStatus(Record, frozen=True, kw_only=True):
     """Where the run stands. `executor` is what carries it out: a process id, or a job's pod. `token` is what its leases bear.
 
-    `journal` says where the journal lies. `era` is the one with the worst verdict, of which conditions and reason speak.
+    `journal` says where the journal lies. `era` is the one with the worst verdict, of which conditions and reason speak;
+    before there is a verdict, the only one that is to judge.
     """
 
     phase: PhaseName = "Pending"

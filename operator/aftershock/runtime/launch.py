@@ -201,12 +201,14 @@ class _Status:
         self._folder, self._published = folder, published
         self._started = datetime.fromtimestamp(clock.epoch, UTC).isoformat(timespec="seconds")
         self._spec = RunSpec(experiment=request.experiment.name, stack=request.stack.name)
+        self._era = request.eras[0].metadata.name if len(request.eras) == 1 else None
 
     def follow(self, event: Any_) -> None:
         """Write the record anew when the run moves."""
         if isinstance(event, Begun | Entered):
             phase = "Pending" if isinstance(event, Begun) else event.phase
-            self._write(RunStatus(phase=phase, started=self._started, executor=str(os.getpid())))  # type: ignore[arg-type]
+            executor = str(os.getpid())
+            self._write(RunStatus(phase=phase, era=self._era, started=self._started, executor=executor))  # type: ignore[arg-type]
 
     def finish(self, judgements: Sequence[Judgement]) -> None:
         """Write the verdict."""

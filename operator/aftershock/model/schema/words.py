@@ -261,7 +261,7 @@ WORDS: Mapping[str, Mapping[str, str]] = {
         "conditions": "What is known of it.",
         "verdict": "Did it pass? By the era with the worst verdict.",
         "verdicts": "The verdict by each era.",
-        "era": "The era with the worst verdict.",
+        "era": "The era with the worst verdict; until there is one, the only one that judges.",
         "because": "The reason for the verdict, in a sentence.",
         "rto": "Between what and what recovery took.",
         "journal": "Where the journal lies: everything that the run saw.",
