@@ -46,6 +46,28 @@ def test_an_experiment_that_went_while_nobody_watched(field: Field) -> None:
     assert field.toxics() == []
 
 
+def test_what_is_to_be_left_behind_is_left_and_is_no_later_experiments_run(field: Field) -> None:
+    """`kubectl delete --cascade=orphan`, and what the garbage collector does upon it, which this plane has not."""
+    field.place()
+    field.operator()
+    field.apply(field.experiment())
+    uid = field.finished("slow-1") and field.run("slow-1")["metadata"]["uid"]
+    field.api.delete(k8s.EXPERIMENTS, "slow", field.namespace, propagation="Orphan")
+    field.apply(field.experiment("sentinel"))
+    field.finished("sentinel-1")
+    assert field.run("slow-1")["metadata"]["uid"] == uid
+    assert not field.run("slow-1")["metadata"].get("deletionTimestamp")
+    field.api.patch(k8s.RUNS, "slow-1", {"metadata": {"ownerReferences": None}}, field.namespace)
+    field.api.patch(k8s.EXPERIMENTS, "slow", {"metadata": {"finalizers": None}}, field.namespace)
+    field.apply(field.experiment(timeline=[latency("400ms")]))
+    until(lambda: field.ready("slow")[1] == "WaitingForDeletion")
+    assert "kubectl delete run slow-1" in field.ready("slow")[2]
+    field.api.delete(k8s.RUNS, "slow-1", field.namespace)
+    until(lambda: (field.find("slow-1") or {"metadata": {"uid": uid}})["metadata"]["uid"] != uid)
+    assert field.verdict("slow-1") == "Passed"
+    assert set(field.injected.values()) == {1}, "what was applied is what ran"
+
+
 def test_a_lost_executor_is_never_run_again(field: Field) -> None:
     field.place()
     operator = field.operator()

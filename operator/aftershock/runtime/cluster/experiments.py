@@ -1,6 +1,6 @@
 """What becomes of an Experiment: is it sound, is a Run due, which finished Runs go. It makes Runs, and starts none."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,6 +14,9 @@ from aftershock.runtime.cluster.world import World, created, facts, key, when
 
 LONGEST = 1000
 """Characters of a condition's message."""
+
+LEFT = "orphan"
+"""Kubernetes' finalizer on what was deleted with --cascade=orphan, until nothing says any more that it owns it."""
 
 
 class _InTheWay(Exception):
@@ -107,11 +110,16 @@ class Experiments:
         return name
 
     def _must_be_ours(self, tree: Tree, name: str) -> None:
-        """Raise _InTheWay where a Run of that name is of an Experiment that is gone, or goes itself."""
+        """Raise _InTheWay where a Run of that name is another's: of an Experiment that is gone, or of nobody."""
         run = self._api.find(RUNS, name, tree["metadata"]["namespace"])
         owners = objects.owners(run) if run is not None else set()
         if run is None or (owners and tree["metadata"]["uid"] not in owners):
             raise _InTheWay(f"the Run {name} of an Experiment of this name that is gone has to go first")
+        if not owners:
+            raise _InTheWay(
+                f"a Run {name} that belongs to no Experiment has the name of the one that is due: it was made by hand, or "
+                f"left behind by --cascade=orphan; this one begins when it is gone: kubectl delete run {name}"
+            )
 
     def _limit(self, namespace: str, name: str, sound: Experiment) -> None:
         limit = sound.spec.history_limit
@@ -127,8 +135,13 @@ class Experiments:
             if not owners or alive in owners or run["metadata"].get("deletionTimestamp"):
                 continue
             there = self._api.find(EXPERIMENTS, name, namespace)
-            if there is None or there["metadata"].get("deletionTimestamp") or there["metadata"]["uid"] not in owners:
+            if _gone(there, owners) and self._still_owned(run):
                 self._delete(namespace, run["metadata"]["name"], run["metadata"]["uid"])
+
+    def _still_owned(self, run: Tree) -> bool:
+        """Ask whether a Run whose Experiment is gone was its own to the last: one that is left behind on purpose no longer is."""
+        there = self._api.find(RUNS, run["metadata"]["name"], run["metadata"]["namespace"])
+        return there is not None and bool(objects.owners(there))
 
     def _delete(self, namespace: str, name: str, uid: str) -> None:
         try:
@@ -169,6 +182,13 @@ class Experiments:
             self._api.patch(EXPERIMENTS, meta["name"], {"status": after}, meta["namespace"], subresource="status")
         except MissingError:
             return
+
+
+def _gone(there: Tree | None, owners: Collection[str]) -> bool:
+    """Tell whether an Experiment that owns Runs is gone, or goes with them: not where they are to be left (--cascade=orphan)."""
+    if there is None or there["metadata"]["uid"] not in owners:
+        return True
+    return bool(there["metadata"].get("deletionTimestamp")) and LEFT not in (there["metadata"].get("finalizers") or [])
 
 
 def _seen(tree: Tree) -> bool:
