@@ -77,6 +77,13 @@ BASES = {
     "Run": partial(document, "run", "Run"),
 }
 GONE = object()
+
+
+def held(fault: str, parameters: Any) -> list[Tree]:
+    """A timeline of one fault."""
+    return [{"for": "10s", "fault": fault, "target": "app", "with": parameters}]
+
+
 ONE_WRONG: list[tuple[str, str, Any]] = [
     ("Era", "spec.window", "0s"),
     ("Era", "spec.window", "10000d"),
@@ -164,6 +171,10 @@ ONE_WRONG: list[tuple[str, str, Any]] = [
     ("Experiment", "spec.timeline.2.with.every", "99ms"),
     ("Experiment", "spec.timeline.3.with.rate", 0),
     ("Experiment", "spec.timeline.4.with.factor", 1),
+    ("Experiment", "spec.timeline", held("pod-kill", {"count": 0})),
+    ("Experiment", "spec.timeline", held("pod-kill", {"percent": "0.0%"})),
+    ("Experiment", "spec.timeline", held("pod-kill", {"count": 1, "percent": "1%"})),
+    ("Experiment", "spec.timeline", held("latency", None)),
     ("Experiment", "spec.guardrails.0.below", "0%"),
     ("Experiment", "spec.guardrails.0.for", "0ms"),
     ("Experiment", "spec.recovery", {"watch": "9.999999s"}),
@@ -222,6 +233,9 @@ JUST_RIGHT: list[tuple[str, str, Any]] = [
     ("Experiment", "spec.recovery", {"watch": "0.5d", "steady": "12h"}),
     ("Experiment", "spec.recovery", {"watch": "10000ms"}),
     ("Experiment", "spec.timeline.0.with.direction", None),
+    ("Experiment", "spec.timeline", held("pod-kill", None)),
+    ("Experiment", "spec.timeline", held("pod-kill", {"percent": "0.000000000001%"})),
+    ("Experiment", "spec.expect.0.atLeast", None),
     ("Experiment", "spec.trigger", None),
     ("Experiment", "spec.guardrails", None),
     ("Experiment", "spec.hypothesis", "é" * bounds.LONGEST_TEXT),

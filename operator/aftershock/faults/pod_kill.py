@@ -8,7 +8,7 @@ and nothing is left: what recovers is the workload, by itself.
 import math
 from collections.abc import Mapping
 from random import Random
-from typing import Any
+from typing import Any, ClassVar
 
 from aftershock.adapters import kubernetes as k8s
 from aftershock.adapters.threads import within
@@ -27,6 +27,8 @@ from aftershock.faults.cluster import (
     uid_of,
 )
 from aftershock.faults.fault import Evidence, Fault, Parameters, Site
+from aftershock.model.rules import cel
+from aftershock.model.rules.making import Cel
 from aftershock.model.units import Percentage
 
 
@@ -35,6 +37,12 @@ class PodKill(Parameters, frozen=True, kw_only=True):
 
     count: int | None = None
     percent: Percentage | None = None
+
+    told: ClassVar[tuple[Cel, ...]] = (
+        Cel("!has(self.percent) || !has(self.count)", "percent: leave it out, or `count`"),
+        Cel("!has(self.count) || self.count >= 1", "count: 1 or more"),
+        Cel(f"!has(self.percent) || {cel.percentage('self.percent')} > 0.0", "percent: more than 0% and at most 100%"),
+    )
 
     def __post_init__(self) -> None:
         if self.count is not None and self.percent is not None:

@@ -183,7 +183,9 @@ class Walk:
             return
         if "with_" not in values:
             return
-        given = node.value.get("with") or Node({}, node.line, node.column)
+        given = node.value.get("with")
+        if given is None or _is_nothing(given):
+            given = Node({}, node.line, node.column)
         self._value(given, _known(faults[name].parameters), (*path, "with"))
 
     def _sequence(self, node: Node, type_: inspect.ListType | inspect.VarTupleType, path: Path) -> Any:
