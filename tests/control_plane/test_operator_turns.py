@@ -40,7 +40,11 @@ def test_it_waits_so_long_and_no_longer(field: Field) -> None:
     status = field.finished("slow-1")
     assert status["verdict"] == "Error"
     assert field.condition("slow-1", "Started")[1] == "DeadlineExceeded"
-    assert "no Stack planted" in field.condition("slow-1", "Started")[2]
+    _, _, message = field.condition("slow-1", "Started")
+    assert "no Stack planted" in message
+    assert "kubectl aftershock run slow" in message, "what to do next"
+    assert "it starts when" not in message, "it does not start any more"
+    assert {one["observedGeneration"] for one in status["conditions"]} == {1}
     field.place()
     field.apply(field.experiment("sentinel"))
     field.finished("sentinel-1")

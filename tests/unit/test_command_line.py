@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 import pytest
 
-from aftershock.cli import HELP
+from aftershock.cli import HELP, named
 from aftershock.cli.app import COMMANDS, INTERNAL, USAGE, group, run
 from aftershock.cli.help import text
 
@@ -35,6 +35,23 @@ def test_every_commands_help_has_an_example(name: str) -> None:
 @pytest.mark.parametrize("words", [["nonsense"], ["run"], ["run", "x", "--nonsense"], ["validate"]])
 def test_wrong_usage_is_64(words: list[str]) -> None:
     assert run(words) == USAGE
+
+
+@pytest.mark.parametrize(
+    ("name", "run"),
+    [("run/slow-1", "slow-1"), ("runs/slow-1", "slow-1"), ("run.aftershock.dev/slow-1", "slow-1"), ("slow-1", None),
+     ("last", None), ("./run/journal.jsonl", None), ("experiment/slow", None)],
+)  # fmt: skip
+def test_a_run_of_a_cluster_is_named_as_kubectl_names_it(name: str, run: str | None) -> None:
+    assert named.in_cluster(name) == run
+
+
+@pytest.mark.parametrize("name", ["run/", "run/default/slow-1", "run/Slow", "runs/slow-1/"])
+def test_what_can_be_no_run_of_a_cluster_is_refused_before_anybody_is_asked(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["report", name]) == 4
+    assert "kubectl get runs" in capsys.readouterr().err
 
 
 def test_a_bug_is_confessed_without_a_traceback(

@@ -11,6 +11,7 @@ import journals
 from aftershock.core.conditions import SILENCE
 from aftershock.core.history import (
     Aborting,
+    Begun,
     Cleaned,
     Entered,
     Errored,
@@ -18,6 +19,7 @@ from aftershock.core.history import (
     Healing,
     History,
     Injected,
+    Intended,
     Ledgered,
     Observed,
     Slice,
@@ -336,6 +338,26 @@ def test_a_place_that_did_not_answer_is_no_pass() -> None:
     judgement = by(changed(journals.demo(), unasked, without=lambda one: isinstance(one, Cleaned)))
     assert condition(judgement, "CleanedUp").reason == "PlaceUnreachable"
     assert judgement.verdict is Verdict.INCONCLUSIVE
+
+
+def test_a_run_that_was_given_up_before_it_began_leaves_nothing_though_a_place_did_not_answer() -> None:
+    """A DSN with a slip in it: there is nothing to be stuck on."""
+    unasked = Cleaned(at=0.2, unasked=["database primary: no answer"])
+    given_up = [each for each in journals.demo().events if isinstance(each, Begun)]
+    judgement = by(History([*given_up, unasked]))
+    assert condition(judgement, "CleanedUp").reason == "NothingInjected"
+    for done in (Entered, Intended):
+        first = next(
+            each
+            for each in journals.demo().events
+            if isinstance(each, done) and getattr(each, "phase", "Baseline") == "Baseline"
+        )
+        begun = by(History([*given_up, first, unasked]))
+        assert condition(begun, "CleanedUp").reason == "PlaceUnreachable"
+    created = msgspec.structs.replace(
+        given_up[0], stack={"spec": {"links": [{"name": "in", "listen": "127.0.0.1:1", "upstream": "a:1"}]}}
+    )
+    assert condition(by(History([created, unasked])), "CleanedUp").reason == "PlaceUnreachable"
 
 
 def test_what_the_reaper_removed_later_is_gone() -> None:

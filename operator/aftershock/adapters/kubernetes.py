@@ -333,19 +333,26 @@ def _error(answer: "requests.Response", what: str) -> AftershockError:
     said = _message(answer)
     match answer.status_code:
         case 404:
-            return MissingError(f"{what}: {said}", "see `kubectl get`, and whether Aftershock's CRDs are installed")
+            return MissingError(f"{what}: {said}", _sought(what.split()[1].partition("/")[0]))
         case 409:
             return ConflictError(f"{what}: {said}", "it was changed meanwhile: read it again")
         case 401:
-            return ForbiddenError(
-                f"{what}: {said}", "log in anew: the kubeconfig's credentials are not good, or no longer"
-            )
+            return ForbiddenError(f"{what}: {said}", "log in anew: the API server doesn't know these credentials")
+        case 403 if "because it is being terminated" in said:
+            return ForbiddenError(f"{what}: {said}", "wait until the namespace is gone")
         case 403:
             return ForbiddenError(f"{what}: {said}", GRANT)
         case 400 | 413 | 415 | 422:
             return RefusedError(f"{what}: {said}", "mend the object; `aftershock validate` says the same with lines")
         case code:
             return ApiAwayError(f"{what}: the API server answered {code}: {said}", "try again in a moment")
+
+
+def _sought(plural: str) -> str:
+    """Say what to do about an object that isn't there, or whose kind isn't."""
+    if plural in {resource.plural for resource in (ERAS, STACKS, EXPERIMENTS, RUNS)}:
+        return f"see `kubectl get {plural}`, and whether Aftershock's CRDs are installed"
+    return f"see `kubectl get {plural}`, and apply it"
 
 
 def _message(answer: "requests.Response") -> str:

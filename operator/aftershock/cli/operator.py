@@ -19,8 +19,10 @@ import click
     help="Carry runs out as Jobs of the cluster, or as child processes here.",
 )
 @click.option("--max-runs", "most", type=click.IntRange(1), default=20, show_default=True, help="So many at once.")
-@click.option("--health-port", type=int, metavar="PORT", help="Answer /healthz there.")
-@click.option("--metrics-port", type=int, metavar="PORT", help="Serve metrics for Prometheus there.")
+@click.option("--health-port", type=click.IntRange(0, 65535), metavar="PORT", help="Answer /healthz there.")
+@click.option(
+    "--metrics-port", type=click.IntRange(0, 65535), metavar="PORT", help="Serve metrics for Prometheus there."
+)
 @click.option("--keep-runs", metavar="TIME", help="Delete finished Runs that are older, like 30d (default: keep them).")
 @click.option(
     "--notify-format",
@@ -46,9 +48,13 @@ def command(
     It carries nothing out itself: ending it leaves runs that go on alone, and the next one takes up where it was.
     """
     from aftershock.handlers.serve import Asked, serve
+    from aftershock.model.names import label
 
     if all_namespaces and namespaces:
         raise click.UsageError("give --namespace or --all-namespaces, not both")
+    for name in namespaces:
+        for problem, advice in label(name):
+            raise click.BadParameter(f"{problem}; {advice}", param_hint="--namespace")
     asked = Asked(namespaces, launcher, most, health_port, metrics_port, notify, _age(keep_runs))
     return serve(asked, lambda line: click.echo(line, err=True))
 

@@ -15,8 +15,15 @@ import click
 @click.option(
     "--namespace", "-n", "namespaces", multiple=True, help="With --cluster: only these (default: all that are visible)."
 )
-@click.option("--metrics-port", type=int, metavar="PORT", help="With --cluster: serve metrics for Prometheus there.")
-@click.option("--health-port", type=int, metavar="PORT", help="With --cluster: answer /healthz there.")
+@click.option(
+    "--metrics-port",
+    type=click.IntRange(0, 65535),
+    metavar="PORT",
+    help="With --cluster: serve metrics for Prometheus there.",
+)
+@click.option(
+    "--health-port", type=click.IntRange(0, 65535), metavar="PORT", help="With --cluster: answer /healthz there."
+)
 def command(
     stacks: tuple[str, ...],
     namespaces: tuple[str, ...],

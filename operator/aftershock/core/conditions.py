@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from aftershock.core.case import Case
-from aftershock.core.history import Cleaned, Observed
+from aftershock.core.history import Cleaned, Fronting, Intended, Observed
 from aftershock.core.holds import Hold
 from aftershock.core.verdict import Claim, Condition, Truth
 from aftershock.core.wording import counted, duration, listed
@@ -145,11 +145,21 @@ def cleaned_up(case: Case) -> Condition:
     last = asked[-1]
     if last.left:
         return _cleaned("False", "ResidueLeft", f"Something is left: {'; '.join(last.left)}.")
+    if last.unasked and _untouched(case):
+        return _cleaned("True", "NothingInjected", "Nothing was begun, so nothing of this run is left.")
     if last.unasked:
         return _cleaned("Unknown", "PlaceUnreachable", f"Not every place answered: {'; '.join(last.unasked)}.")
     if still := [hold.label for hold in case.holds if _still_there(case, hold)]:
         return _cleaned("Unknown", "NotProvedHealed", f"After healing, {listed(still)} was still seen.")
     return _cleaned("True", "Clean", "Every target was asked, and nothing is left.")
+
+
+def _untouched(case: Case) -> bool:
+    """Tell whether the run was given up before it did anything to a target, by its record (links are created unrecorded)."""
+    history = case.history
+    done = history.entered("Baseline") is not None or history.first(Intended) or history.first(Fronting)
+    links = (history.begun.stack.get("spec") or {}).get("links") or []
+    return not done and not any("listen" in link for link in links)
 
 
 def _still_there(case: Case, hold: Hold) -> bool:

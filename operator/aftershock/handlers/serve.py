@@ -6,12 +6,23 @@ import os
 import signal
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import kopf
 
-from aftershock.adapters.kubernetes import ERAS, EXPERIMENTS, OURS, RUNS, STACKS, Api, ApiAwayError, MissingError
+from aftershock.adapters.kubernetes import (
+    ERAS,
+    EXPERIMENTS,
+    NAMESPACES,
+    OURS,
+    RUNS,
+    STACKS,
+    Api,
+    ApiAwayError,
+    MissingError,
+)
 from aftershock.adapters.threads import within
 from aftershock.core.notice import Format
 from aftershock.errors import AftershockError
@@ -65,6 +76,7 @@ async def _serve(api: Api, asked: Asked, say: Say) -> None:
     working = asyncio.create_task(operator.work())
     beside = asyncio.create_task(_beside(looking, Rights(api, "operator", namespaces, Teller(say).amiss), say))
     watching = asyncio.create_task(_watch(operator, asked, say, stop))
+    await _say_absent(api, asked.namespaces, say)
     say(f"watching {', '.join(asked.namespaces) or 'all namespaces'} of {api.server}")
     stopped = asyncio.create_task(stop.wait())
     await asyncio.wait([stopped, watching], return_when=asyncio.FIRST_COMPLETED)
@@ -118,6 +130,14 @@ async def _kinds_are_there(api: Api, asked: Asked, say: Say, stop: asyncio.Event
             say(f"waiting: {problem}")
         await asyncio.sleep(WAITING)
     return False
+
+
+async def _say_absent(api: Api, namespaces: Sequence[str], say: Say) -> None:
+    """Say which namespaces are not there, as far as that may be asked: what they are to hold is heeded once they are."""
+    for name in namespaces:
+        with suppress(AftershockError):
+            if await within(PATIENCE, api.find, NAMESPACES, name) is None:
+                say(f"there is no namespace {name} yet: see whether it is the one that is meant")
 
 
 async def _watch(operator: Operator, asked: Asked, say: Say, stop: asyncio.Event) -> None:

@@ -139,7 +139,7 @@ class Experiments:
                 self._delete(namespace, run["metadata"]["name"], run["metadata"]["uid"])
 
     def _still_owned(self, run: Tree) -> bool:
-        """Ask whether a Run whose Experiment is gone was its own to the last: one that is left behind on purpose no longer is."""
+        """Ask whether a Run whose Experiment is gone was its own to the last: one that is left behind is not."""
         there = self._api.find(RUNS, run["metadata"]["name"], run["metadata"]["namespace"])
         return there is not None and bool(objects.owners(there))
 
@@ -185,7 +185,7 @@ class Experiments:
 
 
 def _gone(there: Tree | None, owners: Collection[str]) -> bool:
-    """Tell whether an Experiment that owns Runs is gone, or goes with them: not where they are to be left (--cascade=orphan)."""
+    """Tell whether an Experiment that owns Runs is gone, or goes with them and leaves none (--cascade=orphan)."""
     if there is None or there["metadata"]["uid"] not in owners:
         return True
     return bool(there["metadata"].get("deletionTimestamp")) and LEFT not in (there["metadata"].get("finalizers") or [])

@@ -27,6 +27,9 @@ from aftershock.runtime.loading import Request
 Places = Mapping[str, str]
 """What a run holds: a name for each place, the same in every Stack that means it, and what to call it to a person."""
 
+STARTS = "; it starts when "
+"""Stands between what a Run waits for and when it starts."""
+
 LONGEST = 1000
 """Characters of a condition's message."""
 
@@ -102,9 +105,7 @@ def _stack(api: Api, run: Mapping[str, Any]) -> Document[Stack]:
     name, namespace = run["spec"]["stack"], run["metadata"]["namespace"]
     tree = api.find(STACKS, name, namespace)
     if tree is None:
-        raise Lacking(
-            "WaitingForStack", f"there is no Stack {name} in the namespace {namespace}; it starts when there is"
-        )
+        raise Lacking("WaitingForStack", f"there is no Stack {name} in the namespace {namespace}{STARTS}there is")
     try:
         return objects.document(tree, Stack)
     except Invalid as invalid:
@@ -131,7 +132,7 @@ def _eras(api: Api, run: Mapping[str, Any], stack: Document[Stack]) -> list[Docu
 def _era(api: Api, name: str) -> Document[Era]:
     tree = api.find(ERAS, name)
     if tree is None:
-        raise Lacking("WaitingForEra", f"there is no Era {name}; it starts when there is")
+        raise Lacking("WaitingForEra", f"there is no Era {name}{STARTS}there is")
     try:
         return objects.document(tree, Era)
     except Invalid as invalid:
@@ -142,11 +143,9 @@ def _secret(api: Api, namespace: str, name: str, key: str) -> str:
     """Return a Secret's value, as the API has it."""
     tree = api.find(SECRETS, name, namespace)
     if tree is None:
-        raise Lacking(
-            "WaitingForSecret", f"there is no Secret {name} in the namespace {namespace}; it starts when there is"
-        )
+        raise Lacking("WaitingForSecret", f"there is no Secret {name} in the namespace {namespace}{STARTS}there is")
     if key not in (tree.get("data") or {}):
-        raise Lacking("WaitingForSecret", f"the Secret {name} has no key {key}; it starts when it has")
+        raise Lacking("WaitingForSecret", f"the Secret {name} has no key {key}{STARTS}it has")
     return str(tree["data"][key])
 
 

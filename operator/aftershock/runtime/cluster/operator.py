@@ -16,6 +16,7 @@ from aftershock.runtime.cluster.experiments import Experiments
 from aftershock.runtime.cluster.launchers import Launcher
 from aftershock.runtime.cluster.runs import Runs
 from aftershock.runtime.cluster.world import World, absent, key
+from aftershock.runtime.telling import Teller
 
 Say = Callable[[str], object]
 What = tuple[Literal["experiment", "stack"], str, str]
@@ -53,6 +54,7 @@ class Operator:
     def __post_init__(self) -> None:
         """Set up what looks."""
         self._launcher = self.launcher(self)
+        self._teller = Teller(self.say)
         self._runs = Runs(self.api, self.world, self._launcher, self.most, self.say)
         self._experiments = Experiments(self.api, self.world, self.say)
         self._due: dict[What, None] = {}
@@ -149,7 +151,7 @@ class Operator:
             if await within(DEADLINE, look, namespace, name):
                 self._later[what] = self._loop.time() + AGAIN
         except AftershockError as error:
-            self.say(f"{kind} {namespace}/{name}: {error.problem}")
+            self._teller.amiss(f"{kind} {namespace}/{name}: {error.problem}; {error.advice}")
             self._later[what] = self._loop.time() + AGAIN
         except Exception as error:  # noqa: BLE001 - one object that can't be dealt with must not stop the others
             self.say(f"{kind} {namespace}/{name}: a bug in aftershock: {type(error).__name__}: {error}")
@@ -181,7 +183,7 @@ class Operator:
             experiments = await self._listed(EXPERIMENTS)
             runs = await self._listed(RUNS)
         except AftershockError as error:
-            self.say(f"{error.problem}: {error.advice}")
+            self._teller.amiss(f"{error.problem}: {error.advice}")
             return
         late = [uid for uid, version in self._expected.items() if self._shown.get(uid, 0) < version]
         self._lagging = self._lagging + 1 if late else 0

@@ -80,7 +80,8 @@ class Runs:
         before = (run.get("status") or {}).get("conditions") or []
         said = objects.condition(before, "StuckOnCleanup")
         if said is not None and said["status"] == "True":
-            event(self._api, run, "Run", "StuckOnCleanup", f"{said['message']}; {ESCAPE}", severity="Warning")
+            told = f"{said['message'].rstrip('.')}; {ESCAPE}"
+            event(self._api, run, "Run", "StuckOnCleanup", told, severity="Warning")
         if said is not None or not finished:
             return
         message = f"{left(before)} The reaper goes on asking."
@@ -166,7 +167,10 @@ class Runs:
         name, namespace = run["spec"]["experiment"], run["metadata"]["namespace"]
         experiment = self._api.find(EXPERIMENTS, name, namespace)
         if experiment is None:
-            raise Lacking("WaitingForExperiment", f"there is no Experiment {name} in the namespace {namespace}")
+            raise Lacking(
+                "WaitingForExperiment",
+                f"there is no Experiment {name} in the namespace {namespace}{inputs.STARTS}there is",
+            )
         return {"definition": experiment["spec"], "generation": experiment["metadata"]["generation"]}
 
     def _check(self, run: Tree) -> Places:
@@ -184,7 +188,7 @@ class Runs:
             if uid not in self._places:
                 self._places[uid] = inputs.places(self._api, other)
             if shared := sorted(places[one] for one in places.keys() & self._places[uid].keys()):
-                message = f"the Run {_called(other, run)} holds {shared[0]}; it starts when that is over"
+                message = f"the Run {_called(other, run)} holds {shared[0]}{inputs.STARTS}that is over"
                 raise Lacking("WaitingForTarget", message)
 
     def _holds(self, run: Tree) -> bool:
@@ -208,7 +212,9 @@ class Runs:
             return
         going = sum(map(self._holds, self._world.runs()))
         if going >= self._most:
-            raise Lacking("WaitingForRoom", f"{going} runs go on already; --max-runs allows no more")
+            raise Lacking(
+                "WaitingForRoom", f"{going} runs go on already, and --max-runs allows no more{inputs.STARTS}one is over"
+            )
         self._not_too_often(run)
         self._launcher.start(run)
         self._say(f"{'/'.join(key(run))}: started")
@@ -239,12 +245,16 @@ class Runs:
 
     def _give_up(self, run: Tree, lacking: Lacking) -> None:
         reason = lacking.reason if lacking.final else "DeadlineExceeded"
-        waited = f"{lacking.message} (waited for {Duration(_patience(run))})"
-        message = lacking.message if lacking.final else waited
+        message = lacking.message if lacking.final else _waited(lacking.message, run)
         before = (run.get("status") or {}).get("conditions") or []
         conditions = _not_started(before, reason, message, run)
         conditions = objects.set_condition(
-            conditions, "CleanedUp", "True", reason="NothingInjected", message="Nothing was begun, so nothing is left."
+            conditions,
+            "CleanedUp",
+            "True",
+            reason="NothingInjected",
+            message="Nothing was begun, so nothing is left.",
+            generation=run["metadata"].get("generation"),
         )
         verdict = "Aborted" if lacking.reason == "Aborted" else "Error"
         ended = {"phase": "Finished", "verdict": verdict, "because": message, "finished": objects.now()}
@@ -268,7 +278,13 @@ def _called(other: Mapping[str, Any], run: Mapping[str, Any]) -> str:
 
 
 def _behind(holder: str, run: Mapping[str, Any]) -> str:
-    return f"the Run {holder} holds the Stack {run['spec']['stack']}; it starts when that is over"
+    return f"the Run {holder} holds the Stack {run['spec']['stack']}{inputs.STARTS}that is over"
+
+
+def _waited(message: str, run: Mapping[str, Any]) -> str:
+    """Say that a Run has waited for long enough: what it needed, and how it is run again, as it won't start any more."""
+    needed, again = message.partition(inputs.STARTS)[0], f"kubectl aftershock run {run['spec']['experiment']}"
+    return f"{needed}; it waited for {Duration(_patience(run))} (`waitFor`) and was given up. Put that right, then: {again}"
 
 
 def _not_started(before: Any, reason: str, message: str, run: Mapping[str, Any]) -> list[Tree]:
