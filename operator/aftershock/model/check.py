@@ -16,6 +16,7 @@ from msgspec import inspect
 
 from aftershock.model.bounds import LARGEST_MAPPING, LONGEST_LIST, LONGEST_TEXT
 from aftershock.model.experiment import Injection
+from aftershock.model.metadata import KEPT_BY_SERVER, Metadata
 from aftershock.model.problem import Path, Problem, choose, nearest, printable, written
 from aftershock.model.rules import RULES
 from aftershock.model.rules.making import Rules
@@ -133,7 +134,7 @@ class Walk:
         known = [field.encode_name for field in type_.fields]
         meant = set()
         for key in node.value:
-            if key not in known and key != type_.tag_field:
+            if key not in known and key != type_.tag_field and not (type_.cls is Metadata and key in KEPT_BY_SERVER):
                 meant.add(nearest(key, known))
                 self.report((*path, key), "unknown field", choose(key, known))
         values = {}

@@ -21,6 +21,15 @@ class Metadata(Record, frozen=True, kw_only=True):
     annotations: dict[str, str] = {}
 
 
+KEPT_BY_SERVER = frozenset(
+    {
+        "creationTimestamp", "deletionGracePeriodSeconds", "deletionTimestamp", "finalizers", "generateName", "generation",
+        "managedFields", "ownerReferences", "resourceVersion", "selfLink", "uid",
+    }
+)  # fmt: skip
+"""What an API server keeps in `metadata`: no part of a definition, nor a slip of whoever exported it."""
+
+
 class Secret(Record, frozen=True, kw_only=True):
     """Where a secret value comes from. Exactly one source is set; the value itself never stands in a document."""
 
