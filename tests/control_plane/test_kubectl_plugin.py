@@ -171,6 +171,18 @@ def test_ctrl_c_ends_the_waiting_and_abort_the_run(plugin: Plugin, field: Field)
     assert "verdict Aborted" in plugin("watch", "slow", code=2).stdout
 
 
+def test_who_watches_where_nothing_is_is_told_so_and_sees_what_comes(plugin: Plugin, field: Field) -> None:
+    watching = plugin.start("watch")
+    assert watching.stdout is not None
+    assert f"no Run in the namespace {field.namespace} yet" in watching.stdout.readline()
+    manual(field)
+    plugin("run", "slow")
+    assert f"{field.namespace}/slow-1-r1  phase Pending" in watching.stdout.readline()
+    os.kill(plugin_process(watching.pid), signal.SIGINT)
+    watching.communicate()
+    assert watching.returncode == 130
+
+
 def plugin_process(pid: int) -> int:
     """kubectl becomes its plugin (exec): the process is one and the same."""
     until(lambda: b"kubectl-aftershock" in Path(f"/proc/{pid}/cmdline").read_bytes())

@@ -28,8 +28,11 @@ def command(place: "Place", name: str | None) -> int:
         if place.namespace is None:
             raise click.UsageError("A run has one namespace: give -n, or leave out -A.")
         return telling.to_the_end(place.api, place.run(name), as_json=False)
-    lines = telling.Lines(named=True)
+    lines, patient = telling.Lines(named=True), False
     for runs in looks(place, telling.note):
+        if not runs and not patient:
+            telling.note(f"there is no Run in {place.called} yet; each that comes is shown, until Ctrl-C")
+            patient = True
         for run in runs:
             lines(run)
     return 0

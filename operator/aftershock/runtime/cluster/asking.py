@@ -25,6 +25,11 @@ class Place:
     api: Api
     namespace: str | None
 
+    @property
+    def called(self) -> str:
+        """What a message calls it."""
+        return f"the namespace {self.namespace}" if self.namespace else "the cluster"
+
     def all(self, resource: Resource, labels: str = "") -> list[Tree]:
         """Return all objects of a kind of ours, the oldest first. InputError where the cluster doesn't know the kind."""
         try:
@@ -54,7 +59,7 @@ class Place:
         names = [tree["metadata"]["name"] for tree in there]
         listed = ", ".join(names[-MANY:]) or "none"
         more = f" and {len(names) - MANY} older" if len(names) > MANY else ""
-        return InputError(f"no {kind} {name!r} in the namespace {self.namespace}; there are: {listed}{more}", advice)
+        return InputError(f"no {kind} {name!r} in {self.called}; there are: {listed}{more}", advice)
 
 
 def _number(tree: Mapping[str, Any]) -> int:
