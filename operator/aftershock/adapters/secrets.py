@@ -24,6 +24,8 @@ def read(secret: Secret, folder: Path) -> str:
         value = _read_file(folder / secret.file)
     else:
         value = _read_reference(secret.secret_ref, folder)
+    if not value:
+        raise InputError(f"the secret {_called(secret)} is empty", "write the value into it")
     _seen.update(_sensitive(value))
     return value
 
@@ -47,9 +49,23 @@ def _read_reference(reference: SecretRef | None, folder: Path) -> str:
 def _sensitive(value: str) -> set[str]:
     """Return the value, and the password within it where it is a DSN: an error message may name that alone."""
     found = {value, *_KEYWORD_PASSWORD.findall(value)}
-    if "://" in value and (password := urlsplit(value).password):
+    if "://" in value and (password := _password(value)):
         found |= {password, unquote(password)}
     return {text for text in found if text}
+
+
+def _password(url: str) -> str | None:
+    try:
+        return urlsplit(url).password
+    except ValueError:  # a bracket without its other half: who connects with it says that it can't be read
+        return url.partition("://")[2].rpartition("@")[0].partition(":")[2]
+
+
+def _called(secret: Secret) -> str:
+    """Name a secret by where it comes from."""
+    if secret.secret_ref is not None:
+        return f"{secret.secret_ref.name}, key {secret.secret_ref.key},"
+    return secret.env or secret.file or ""
 
 
 def _read_file(path: Path) -> str:
@@ -59,6 +75,8 @@ def _read_file(path: Path) -> str:
         raise InputError(
             f"can't read the secret {path}: {error.strerror}", "check the path and its permissions"
         ) from None
+    except UnicodeDecodeError:
+        raise InputError(f"the secret {path} is no text", "write it anew, in UTF-8") from None
 
 
 def seen() -> frozenset[str]:
