@@ -5,6 +5,7 @@ state of the world that a caller may have to tell apart is an error of its own. 
 """
 
 import os
+import ssl
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -38,6 +39,8 @@ Patience = float | tuple[float, float]
 
 HURRIED = (0.7, 2.0)
 """For calls that come again soon: so short that who looks each second sees an API server within two of its answering."""
+
+CLOSED = "it closed the connection"
 
 MERGE = "application/merge-patch+json"
 
@@ -321,9 +324,31 @@ def _config(found: Access) -> "pykube.KubeConfig":
 
 
 def _reason(error: "requests.RequestException") -> str:
-    """Say in a few words what requests wraps three times."""
-    cause: object = error.args[0] if error.args else error
-    return str(getattr(cause, "reason", cause))[:200]
+    """Say in a few words what requests and urllib3 wrap three times."""
+    if isinstance(error, requests.Timeout):
+        return "it did not answer in time"
+    for cause in _causes(error):
+        match cause:
+            case ssl.SSLCertVerificationError(verify_message=str(why)) if why:
+                return f"its certificate is not trusted: {why}"
+            case ssl.SSLEOFError():
+                return CLOSED
+            case ConnectionError() if not cause.strerror:  # http.client's RemoteDisconnected
+                return CLOSED
+            case ssl.SSLError(reason=str(why)):
+                return f"TLS fails: {why.replace('_', ' ').lower()}"
+            case OSError(strerror=str(why)):
+                return why
+    return str(error)[:200]
+
+
+def _causes(error: BaseException) -> "Iterator[BaseException]":
+    """Yield what an error was made of, the innermost first; urllib3 keeps it in `reason`, requests among its arguments."""
+    inner = [getattr(error, "reason", None), error.__cause__, error.__context__, *error.args]
+    for each in inner:
+        if isinstance(each, BaseException):
+            yield from _causes(each)
+    yield error
 
 
 GRANT = "grant that right: the chart's role has it; for Services with toxiproxy.enabled, for nodes with regionFaults.enabled"
@@ -359,4 +384,4 @@ def _message(answer: "requests.Response") -> str:
     try:
         return str(answer.json().get("message") or answer.reason)
     except (ValueError, AttributeError):
-        return answer.text[:200] or str(answer.reason)
+        return answer.text[:200].strip() or str(answer.reason)

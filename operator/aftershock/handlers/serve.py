@@ -158,7 +158,7 @@ async def _watch(operator: Operator, asked: Asked, say: Say, stop: asyncio.Event
                 stop_flag=stop,
             )
         except Exception as error:  # noqa: BLE001 - whatever ended it, somebody has to watch
-            say(f"the watch ended: {type(error).__name__}: {error}; it is begun anew")
+            say(f"the watch ended: {str(error).strip() or type(error).__name__}; it is begun anew")
             await asyncio.sleep(WAITING)
         else:
             return
