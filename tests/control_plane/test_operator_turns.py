@@ -1,6 +1,7 @@
 """Runs that can't start yet: each says what it waits for, starts when that is there, and gives up after `waitFor`."""
 
 import base64
+from pathlib import Path
 
 from aftershock.adapters import kubernetes as k8s
 from control_plane.conftest import until
@@ -32,6 +33,28 @@ def test_it_waits_for_era_stack_and_secret_and_starts_when_they_are_there(field:
     assert field.condition("slow-1", "Started")[:2] == ("True", "Claimed")
     assert any(b"tell-nobody" in asked.head for asked in field.service.asked)
     assert not [path for path in field.state.rglob("*") if path.is_file() and b"tell-nobody" in path.read_bytes()]
+
+
+def test_a_secret_of_the_executors_own_is_read_for_nobody(field: Field, tmp_path: Path) -> None:
+    """Whoever may apply a Stack would otherwise have the executor's token sent to a server of his."""
+    own = tmp_path / "token"
+    own.write_text("the-executors-own")
+    bearer = {"auth": {"bearer": {"file": str(own)}}}
+    http = {"url": f"{field.service.url}/meet", **bearer}
+    field.place(indicators=[{"name": "meeting-success", "every": "50ms", "timeout": "1s", "http": http}])
+    field.operator()
+    reaper = field.reaper()
+    field.apply(field.experiment())
+    message = field.until_reason("slow-1", "WaitingForStack")
+    assert "spec.indicators[0].http.auth.bearer.file" in message
+    assert "secretRef" in message
+    reaper.until_said("neither a file nor a variable")
+    assert not (field.state / "places" / field.namespace / "planted" / "stack.yaml").exists()
+    field.api.replace(
+        k8s.STACKS, {**field.api.get(k8s.STACKS, "planted", field.namespace), "spec": field.stack()["spec"]}
+    )
+    assert field.verdict("slow-1") == "Passed"
+    assert not any(b"the-executors-own" in asked.head for asked in field.service.asked)
 
 
 def test_it_waits_so_long_and_no_longer(field: Field) -> None:

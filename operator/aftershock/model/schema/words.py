@@ -90,8 +90,8 @@ WORDS: Mapping[str, Mapping[str, str]] = {
         "region": "The region that it is in.",
     },
     "Secret": {
-        "env": "An environment variable that has the value.",
-        "file": "A file that has the value; relative to the Stack's folder.",
+        "env": "An environment variable that has the value; not in a cluster.",
+        "file": "A file that has the value; relative to the Stack's folder; not in a cluster.",
         "secretRef": "A key of a Kubernetes Secret that has the value.",
     },
     "SecretRef": {"name": "The Secret, in the document's own namespace.", "key": "Its key."},

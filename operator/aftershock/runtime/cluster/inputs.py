@@ -107,7 +107,7 @@ def _stack(api: Api, run: Mapping[str, Any]) -> Document[Stack]:
     if tree is None:
         raise Lacking("WaitingForStack", f"there is no Stack {name} in the namespace {namespace}{STARTS}there is")
     try:
-        return objects.document(tree, Stack)
+        return objects.stack(tree)
     except Invalid as invalid:
         raise Lacking("WaitingForStack", _short(f"the Stack {name} is not sound: {invalid}")) from None
 

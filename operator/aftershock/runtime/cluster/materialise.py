@@ -22,7 +22,7 @@ def stack(api: Api, namespace: str, name: str, folder: Path) -> Stack:
     MissingError where there is no such Stack or Secret, Invalid where the Stack is not sound, InputError where a Secret
     lacks the key. What stood in the folder before stays where it can't be replaced.
     """
-    document = objects.document(api.get(STACKS, name, namespace), Stack)
+    document = objects.stack(api.get(STACKS, name, namespace))
     for secret, key in objects.secrets_of(document.object):
         path = secrets.kept(folder, SecretRef(name=secret, key=key))
         _write(path, _value(api, namespace, secret, key))

@@ -6,17 +6,21 @@ from a document. Names, tokens and the words that several parts must write alike
 
 import hashlib
 import string
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, TypeVar, cast
+
+import msgspec
 
 from aftershock.adapters import home
 from aftershock.adapters.kubernetes import LEASES, OURS, Tree
 from aftershock.faults.registry import FAULTS
 from aftershock.model.experiment import Experiment
 from aftershock.model.load import Document, Kind, from_tree
-from aftershock.model.metadata import Record
+from aftershock.model.metadata import Record, Secret
+from aftershock.model.problem import Invalid
+from aftershock.model.problem import Path as Path_
 from aftershock.model.run import Run
 from aftershock.model.stack import Stack
 from aftershock.model.write import dump_yaml, to_tree
@@ -37,6 +41,9 @@ RUN_UID = f"{PREFIX}run-uid"
 
 SCHEDULED = f"{PREFIX}scheduled-for"
 """Annotation of a scheduled Run: the time for which it was made."""
+
+NOT_ITS_OWN = "in a cluster, a secret is neither a file nor a variable: those would be the executor's"
+ITS_OWN = "put it into a Secret of the Stack's namespace, and write `secretRef: {name: …, key: …}`"
 
 TOKEN = 8
 LONGEST_NAME = 253
@@ -94,6 +101,31 @@ def document(tree: Mapping[str, Any], kind: type[K]) -> Document[K]:
     found = from_tree(clean, kind, FAULTS, name=name)
     digest = hashlib.sha256(dump_yaml(clean).encode()).hexdigest()
     return Document(found, clean, name, digest, node_of(clean))
+
+
+def stack(tree: Mapping[str, Any]) -> Document[Stack]:
+    """Return a Stack of the API as a document; raise Invalid where it is not sound, or names a secret that isn't its own.
+
+    A file or a variable is that of whoever reads it: the executor's, whose token may read every Secret of its namespaces, and
+    whoever may apply a Stack would have it sent to a server of his. (On a machine of one's own, both are one's own.)
+    """
+    found = document(tree, Stack)
+    if problems := [found.problem(way, NOT_ITS_OWN, ITS_OWN) for way in _borrowed(found.object.spec, ("spec",))]:
+        raise Invalid(problems)
+    return found
+
+
+def _borrowed(value: object, way: Path_) -> Iterator[Path_]:
+    """Yield where a part of a Stack has a secret from a file or a variable."""
+    match value:
+        case Secret():
+            yield from ((*way, field) for field in ("env", "file") if getattr(value, field) is not None)
+        case msgspec.Struct():
+            for field in msgspec.structs.fields(value):
+                yield from _borrowed(getattr(value, field.name), (*way, field.encode_name))
+        case list() | tuple():
+            for place, each in enumerate(value):
+                yield from _borrowed(each, (*way, place))
 
 
 def user_written(tree: Mapping[str, Any], kind: type[K]) -> Tree:
