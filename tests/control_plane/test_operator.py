@@ -95,6 +95,51 @@ def test_a_new_one_of_the_same_name_runs_though_the_old_ones_run_is_still_there(
     assert field.toxics() == []
 
 
+POLICIES = k8s.Resource("admissionregistration.k8s.io/v1", "validatingadmissionpolicies", namespaced=False)
+BINDINGS = k8s.Resource("admissionregistration.k8s.io/v1", "validatingadmissionpolicybindings", namespaced=False)
+
+
+def forbid_runs(field: Field, why: str) -> None:
+    """Have a policy of the cluster's refuse Runs in this namespace, until it is taken away."""
+    matched = {"apiGroups": ["aftershock.dev"], "apiVersions": ["*"], "operations": ["CREATE"], "resources": ["runs"]}
+    only_here = {"matchLabels": {"kubernetes.io/metadata.name": field.namespace}}
+    policy = {
+        "matchConstraints": {"resourceRules": [matched], "namespaceSelector": only_here},
+        "validations": [{"expression": "false", "message": why}],
+    }
+    bound = {"policyName": field.namespace, "validationActions": ["Deny"]}
+    for resource, spec in ((POLICIES, policy), (BINDINGS, bound)):
+        field.api.create(resource, {"metadata": {"name": field.namespace}, "spec": spec})
+        field.ending.callback(field.api.delete, resource, field.namespace)
+    probe = {**field.tree("Run", "probe", {"experiment": "a", "stack": "a"}), "metadata": {"name": "probe"}}
+    until(lambda: _refused(field, probe))
+
+
+def _refused(field: Field, tree: k8s.Tree) -> bool:
+    try:
+        field.api.call("POST", k8s.RUNS, "", field.namespace, json=tree, params={"dryRun": "All"})
+    except k8s.RefusedError:
+        return True
+    return False
+
+
+def test_a_run_that_is_not_let_in_is_told_on_its_experiment_and_made_once_it_is(field: Field) -> None:
+    field.place()
+    forbid_runs(field, "no chaos here, says the security team")
+    operator = field.operator()
+    field.apply(field.experiment())
+    until(lambda: field.ready("slow")[1] == "RunRefused")
+    status, _, message = field.ready("slow")
+    assert status == "False"
+    assert "slow-1" in message
+    assert "says the security team" in message
+    operator.until_said("says the security team")
+    until(lambda: "RunRefused" in field.events("slow"))
+    field.api.delete(BINDINGS, field.namespace)
+    field.finished("slow-1")
+    until(lambda: field.ready("slow")[0] == "True")
+
+
 # Schedules
 
 

@@ -4,7 +4,16 @@ from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from aftershock.adapters.kubernetes import EXPERIMENTS, RUNS, Api, ConflictError, MissingError, Tree
+from aftershock.adapters.kubernetes import (
+    EXPERIMENTS,
+    RUNS,
+    Api,
+    ConflictError,
+    ForbiddenError,
+    MissingError,
+    RefusedError,
+    Tree,
+)
 from aftershock.core.reconcile import Concurrency, concurrency, due, meaningless, surplus
 from aftershock.model.experiment import Experiment, Schedule
 from aftershock.model.problem import Invalid
@@ -105,6 +114,9 @@ class Experiments:
         except ConflictError:
             self._must_be_ours(tree, name)
             return name  # it is there: that was done before
+        except (ForbiddenError, RefusedError) as refused:
+            self._refused(tree, f"the Run {name} can't be made: {refused.problem}")
+            raise  # the operator's log says it too, and it is tried again
         event(self._api, tree, "Experiment", "RunCreated", f"made the Run {name}")
         self._say(f"{'/'.join(key(tree))}: made the Run {name}")
         return name
@@ -154,6 +166,11 @@ class Experiments:
     def _invalid(self, tree: Tree, problem: str) -> None:
         self._write(tree, "False", "Invalid", problem[:LONGEST], {})
         event(self._api, tree, "Experiment", "Invalid", problem, severity="Warning")
+
+    def _refused(self, tree: Tree, problem: str) -> None:
+        """Say that a Run was not let in: by a policy, by a quota, or as a right is missing."""
+        self._write(tree, "False", "RunRefused", problem[:LONGEST], {})
+        event(self._api, tree, "Experiment", "RunRefused", problem, severity="Warning")
 
     def _write(self, tree: Tree, status: Any, reason: str, message: str, news: Mapping[str, Any]) -> None:
         """Write the status, if it says anything new."""
