@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 from collections.abc import Callable, Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from aftershock.runtime.cluster import rights
 from aftershock.stacks import programs
 from aftershock.stacks.control_plane import ControlPlane
 from control_plane.conftest import Kubectl, new_namespace
+from control_plane.granted import EACH
 
 ROOT = Path(__file__).parent.parent.parent
 CHART = ROOT / "charts" / "aftershock"
@@ -194,6 +196,24 @@ def test_a_role_has_the_rights_of_its_part_and_no_others(helm: Helm, everywhere:
         cluster = rights.rules(part, "cluster")
         wanted = {"ClusterRole": cluster + local} if everywhere else {"Role": local, "ClusterRole": cluster}
         assert roles == {kind: rules for kind, rules in wanted.items() if rules}
+
+
+@by_name
+def test_every_rule_of_every_role_has_tests_without_it(helm: Helm, values: Path) -> None:
+    """What stands in the chart alone, and not in the table that those tests are made of, would be nobody's."""
+    granted = {rule for role in of_kind(rendered(helm, values), "Role", "ClusterRole") for rule in rules_of(role)}
+    tried = {(one.right.part, one.right.resource.group, one.right.called, one.verb) for one in EACH}
+    assert granted <= tried
+    if values.stem == "everything":
+        assert granted == tried, "a right that no set of values brings"
+
+
+def rules_of(role: dict[str, Any]) -> set[tuple[str, str, str, str]]:
+    """Return part, API group, resource and verb of each thing that a role allows."""
+    part = role["metadata"]["name"].rpartition("-")[2]
+    lists = [(rule.pop("apiGroups"), rule.pop("resources"), rule.pop("verbs")) for rule in role["rules"]]
+    assert not any(role["rules"]), "rules for single names or for URLs have no tests"
+    return {(part, *one) for each in lists for one in product(*each)}
 
 
 @by_name
