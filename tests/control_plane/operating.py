@@ -17,11 +17,14 @@ from typing import Any
 from aftershock.adapters import home
 from aftershock.adapters import kubernetes as k8s
 from aftershock.runtime.cluster import objects
+from component.conftest import end, free_port, start_toxiproxy
 from control_plane.conftest import new_namespace, until
 from planted import Asked, Server, response, serving
 from whole_runs import ask, proxies
 
 ROOT = Path(__file__).parents[2]
+BROKEN = "/broken"
+"""What the service answers with 503, always."""
 SPOKEN = 5
 """Lines of a part's output that a failure shows."""
 
@@ -79,10 +82,13 @@ class Field:
     kubeconfig: Path
     state: Path
     toxiproxy: str
+    """The Toxiproxy's interface, by way of what counts."""
     service: Server
     ending: ExitStack
     injected: Counter[str] = field(default_factory=Counter)
     """Toxics by name, as often as somebody added them at the target."""
+    toxiproxies: list[str] = field(default_factory=list)
+    """Those that stacks have to themselves."""
 
     # What a user writes
 
@@ -101,17 +107,18 @@ class Field:
 
     def stack(self, name: str = "planted", **more: Any) -> k8s.Tree:
         """A stack with one link, of its own name, and one indicator."""
-        http = {"url": f"{self.service.url}/meet"}
-        indicator = {"name": "meeting-success", "every": "50ms", "timeout": "1s", "http": http}
         spec = {
             "era": self.era_name,
             "environment": "test",
             "toxiproxies": [{"name": "main", "url": self.toxiproxy}],
             "links": [{"name": "in", "toxiproxy": "main", "proxy": f"{self.namespace}.{name}"}],
-            "indicators": [indicator],
+            "indicators": [self.indicator()],
             **more,
         }
         return self.tree("Stack", name, spec)
+
+    def indicator(self, name: str = "meeting-success", every: str = "50ms", path: str = "/meet") -> k8s.Tree:
+        return {"name": name, "every": every, "timeout": "1s", "http": {"url": f"{self.service.url}{path}"}}
 
     def experiment(
         self,
@@ -142,15 +149,26 @@ class Field:
             self.proxy(f"{self.namespace}.{name}")
             self.api.create(k8s.STACKS, self.stack(name, **more))
 
+    def place_apart(self, *stacks: str, **more: Any) -> None:
+        """Put stacks there that have no place in common, each with a Toxiproxy of its own: their runs wait for none."""
+        for name in stacks:
+            port = free_port()
+            self.ending.callback(end, start_toxiproxy(port))
+            own = self.ending.enter_context(counting(f"http://127.0.0.1:{port}", self.injected))
+            self.toxiproxies.append(own)
+            self.proxy(f"{self.namespace}.{name}", own)
+            self.api.create(k8s.STACKS, self.stack(name, toxiproxies=[{"name": "main", "url": own}], **more))
+
     def place_era(self) -> None:
         self.api.create(k8s.ERAS, self.era())
         self.ending.callback(self.api.delete, k8s.ERAS, self.era_name)
 
-    def proxy(self, name: str) -> None:
+    def proxy(self, name: str, toxiproxy: str | None = None) -> None:
         upstream = self.service.url.removeprefix("http://")
         made = {"name": name, "listen": "127.0.0.1:0", "upstream": upstream, "enabled": True}
-        assert ask(self.toxiproxy, "POST", "/proxies", json.dumps(made).encode())[0] == 201
-        self.ending.callback(self._unproxy, name)
+        assert ask(toxiproxy or self.toxiproxy, "POST", "/proxies", json.dumps(made).encode())[0] == 201
+        if toxiproxy is None:
+            self.ending.callback(self._unproxy, name)
 
     def _unproxy(self, name: str) -> None:
         with suppress(OSError):  # one that a failed test left frozen
@@ -160,8 +178,9 @@ class Field:
         return self.api.create({"Experiment": k8s.EXPERIMENTS, "Run": k8s.RUNS}[tree["kind"]], tree)
 
     def toxics(self) -> list[str]:
-        """Ask the Toxiproxy itself for what is on this namespace's proxies."""
-        mine = [each for name, each in proxies(self.toxiproxy).items() if name.startswith(self.namespace)]
+        """Ask the Toxiproxies themselves for what is on this namespace's proxies."""
+        every = [pair for url in (self.toxiproxy, *self.toxiproxies) for pair in proxies(url).items()]
+        mine = [each for name, each in every if name.startswith(self.namespace)]
         return [toxic["name"] for proxy in mine for toxic in proxy["toxics"]]
 
     # What came of it
@@ -237,8 +256,8 @@ class Field:
         return part
 
 
-def latency(hold: str = "300ms", at: str = "0s", latency: str = "20ms") -> k8s.Tree:
-    """A timeline's entry: the link `in` is slow."""
+def latency(hold: str = "300ms", at: str = "0s", latency: str = "200ms") -> k8s.Tree:
+    """A timeline's entry: the link `in` is slow, by so much that a round trip on a busy machine is not taken for it."""
     return {"at": at, "for": hold, "fault": "latency", "target": "in", "with": {"latency": latency}}
 
 
@@ -266,7 +285,7 @@ def field_on(api: k8s.Api, kubeconfig: Path, toxiproxy: str, state: Path) -> Ite
     injected: Counter[str] = Counter()
     with (
         new_namespace(api) as namespace,
-        serving(lambda _: response()) as service,
+        serving(lambda asked: response(503 if asked.target == BROKEN else 200)) as service,
         counting(toxiproxy, injected) as counted,
         ExitStack() as ending,
     ):

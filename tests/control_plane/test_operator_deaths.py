@@ -7,6 +7,7 @@ import os
 import random
 import threading
 import time
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import pytest
@@ -16,43 +17,66 @@ from aftershock.errors import AftershockError
 from aftershock.runtime.cluster import objects
 from aftershock.stacks.control_plane import ControlPlane
 from control_plane.conftest import Cutter, install_crds, outage, until
-from control_plane.operating import Field, field_on, latency, working_from
+from control_plane.operating import BROKEN, Field, field_on, latency, working_from
 
 SOAK = bool(os.environ.get("AFTERSHOCK_SOAK"))
 
 
-def carried_out_once(field: Field, names: list[str], per_run: int = 2) -> None:
+def carried_out_once(field: Field, names: Iterable[str]) -> None:
     """Every Run ended Passed, and is alone; each of its toxics was added once; nothing is left."""
-    assert {name: field.verdict(name) for name in names} == dict.fromkeys(names, "Passed")
-    assert field.runs() == sorted(names)
+    ended_as(field, dict.fromkeys(names, "Passed"))
+
+
+def ended_as(field: Field, truth: Mapping[str, str]) -> None:
+    """Every Run has its own verdict, and is alone; each of its two toxics was added once; nothing is left."""
+    assert {name: field.verdict(name) for name in truth} == truth
+    assert field.runs() == sorted(truth)
     assert set(field.injected.values()) == {1}
-    assert len(field.injected) == per_run * len(names)
+    assert len(field.injected) == 2 * len(truth)
     assert field.toxics() == []
     until(lambda: not field.api.list(k8s.LEASES, field.namespace))
 
 
+TRUTHS: dict[str, list[k8s.Tree]] = {
+    "Passed": [],
+    "Failed": [{"indicator": "broken", "during": "fault", "atLeast": "50%"}],
+    "Inconclusive": [{"indicator": "meeting-success", "during": "fault", "atLeast": "99.9%"}],
+}
+"""What is expected of a fault of 2 s at 20 probes a second, by what has to come of it: 40 good answers don't prove 99.9%."""
+LANES = [f"lane{number}" for number in range(4)]
+
+
 def test_the_operator_is_killed_again_and_again(field: Field) -> None:
-    """SIGKILL at random moments; runs come one after the other all the while."""
+    """SIGKILL at random moments, so many times and in as many runs; each lane has one after the other, and one that waits."""
     seed = random.randrange(1 << 32)
-    print(f"seed {seed}")
-    chance, count = random.Random(seed), 500 if SOAK else 10
-    field.place()
+    chance, count = random.Random(seed), 500 if SOAK else 50
+    field.place_era()
+    field.place_apart(*LANES, indicators=[field.indicator(), field.indicator("broken", path=BROKEN)])
     operator = field.operator()
-    names = [f"slow-{number}" for number in range(count)]
-    over = threading.Event()
-
-    def apply() -> None:
-        for name in names:
-            field.apply(field.experiment(name, [latency("2s")], waitFor="2h"))
-
-    applying = threading.Thread(target=apply)
-    applying.start()
-    runs = [f"{name}-1" for name in names]
-    while not all(field.status(name).get("phase") == "Finished" for name in runs):
-        over.wait(chance.uniform(0.2, 4.0))
+    truth: dict[str, str] = {}
+    over, kills = threading.Event(), 0
+    while min(kills, len(truth)) < count or _over(field) < len(truth):
+        while min(kills, len(truth)) < count and len(truth) < _over(field) + 2 * len(LANES):
+            truth |= _one_more(field, len(truth))
+        over.wait(chance.uniform(0.2, 3.0))
         operator.restart()
-    applying.join()
-    carried_out_once(field, runs)
+        kills += 1
+    print(f"seed {seed}: {kills} kills in {len(truth)} runs")
+    ended_as(field, truth)
+
+
+def _one_more(field: Field, number: int) -> dict[str, str]:
+    """Apply an Experiment; return its Run's name and what has to come of it."""
+    name, verdict = f"slow-{number}", list(TRUTHS)[number % len(TRUTHS)]
+    lane = LANES[number % len(LANES)]
+    field.apply(field.experiment(name, [latency("2s")], stack=lane, expect=TRUTHS[verdict], waitFor="2h"))
+    return {f"{name}-1": verdict}
+
+
+def _over(field: Field) -> int:
+    """Return how many Runs are Finished."""
+    found = field.api.list(k8s.RUNS, field.namespace)
+    return sum((run.get("status") or {}).get("phase") == "Finished" for run in found)
 
 
 def test_it_ends_at_once_when_asked_to_and_leaves_runs_alone(field: Field) -> None:
@@ -68,24 +92,49 @@ def test_it_ends_at_once_when_asked_to_and_leaves_runs_alone(field: Field) -> No
 
 
 def test_a_restart_among_many_runs_runs_none_again(field: Field) -> None:
-    """200 are finished and 20 under way, somewhere else: a new operator touches none of them."""
-    field.place()
-    owner = field.apply(field.experiment("old", trigger="Manual", historyLimit={"passed": 1000, "others": 1000}))
-    for number in range(220):
-        tree = objects.run_tree(owner, f"old-1-r{number}")
-        tree["metadata"]["finalizers"] = [objects.FINALIZER] if number >= 200 else []
-        field.api.create(k8s.RUNS, tree)
-        status = {"phase": "Finished", "verdict": "Passed"} if number < 200 else {"phase": "Active"}
-        change = {"status": {**status, "executor": f"elsewhere/{number}"}}
-        field.api.patch(k8s.RUNS, f"old-1-r{number}", change, field.namespace, subresource="status")
-    before = {run["metadata"]["name"]: run for run in field.api.list(k8s.RUNS, field.namespace)}
-    field.api.create(k8s.STACKS, field.stack("other", toxiproxies=[], links=[]))
+    """200 are finished and 20 hold a fault: a new operator touches none of them, and those that go on can still be ended."""
+    field.place_era()
+    stacks = [f"lane{number}" for number in range(20)]
+    field.place_apart(*stacks, indicators=[field.indicator(every="500ms")])
+    _give_finished(field, 200)
     operator = field.operator("--max-runs", "40")
+    for stack in stacks:
+        field.apply(field.experiment(stack, [latency("10m")], stack=stack))
+    going = [f"{stack}-1" for stack in stacks]
+    until(lambda: all(field.status(name).get("phase") == "Active" for name in going), 300)
+    until(lambda: len(field.toxics()) == 2 * len(going))
+    operator.kill()
+    before = _as_they_are(field)
+    operator.start()
+    field.api.create(k8s.STACKS, field.stack("other", toxiproxies=[], links=[]))
     field.apply(field.experiment("sentinel", stack="other"))
     field.finished("sentinel-1")
-    after = {run["metadata"]["name"]: run for run in field.api.list(k8s.RUNS, field.namespace)}
+    after = _as_they_are(field)
     assert {name: after[name] for name in before} == before
-    assert operator.said().count("started") == 1
+    assert operator.said().count("started") == len(going) + 1, "those at first, and the sentinel"
+    for name in going:
+        field.api.patch(k8s.RUNS, name, {"spec": {"abort": True}}, field.namespace)
+    field.api.delete(k8s.RUNS, "sentinel-1", field.namespace)
+    assert {field.verdict(name) for name in going} == {"Aborted"}
+    assert set(field.injected.values()) == {1}
+    assert len(field.injected) == 2 * len(going)
+    assert field.toxics() == []
+
+
+def _give_finished(field: Field, count: int) -> None:
+    """Put so many Runs there of which nothing is to be done any more."""
+    limit = {"passed": 1000, "others": 1000}
+    owner = field.apply(field.experiment("old", stack="none", trigger="Manual", historyLimit=limit))
+    for number in range(count):
+        tree = objects.run_tree(owner, f"old-1-r{number}")
+        tree["metadata"]["finalizers"] = []
+        field.api.create(k8s.RUNS, tree)
+        change = {"status": {"phase": "Finished", "verdict": "Passed", "executor": f"elsewhere/{number}"}}
+        field.api.patch(k8s.RUNS, f"old-1-r{number}", change, field.namespace, subresource="status")
+
+
+def _as_they_are(field: Field) -> dict[str, k8s.Tree]:
+    return {run["metadata"]["name"]: run for run in field.api.list(k8s.RUNS, field.namespace)}
 
 
 def test_watches_that_are_cut_every_second(field: Field, cutter: Cutter, cut_kubeconfig: Path) -> None:
@@ -148,7 +197,7 @@ def test_the_api_is_away_in_the_middle_of_a_run(
         with outage(breakable):
             began = time.monotonic()
             until(lambda: not field.toxics())
-            until(lambda: time.monotonic() - began > away)
+            until(lambda: time.monotonic() - began > away, 2 * away)
             assert operator.said()
         until(lambda: _answers(field))
         carried_out_once(field, ["slow-1"])

@@ -80,7 +80,7 @@ def test_two_runs_never_hold_one_stack_and_the_oldest_goes_first(field: Field) -
     field.apply(field.experiment("first", [latency("60s")]))
     until(field.toxics)
     for name in ("second", "third"):
-        field.apply(field.experiment(name, [latency("60s", latency="21ms")]))
+        field.apply(field.experiment(name, [latency("60s", latency="210ms")]))
         assert "first-1" in field.until_reason(f"{name}-1", "WaitingForTarget")
         assert field.status(f"{name}-1").get("executor") is None
     operator.restart()
