@@ -46,8 +46,7 @@ class Lacking(Exception):
 def check(api: Api, run: Mapping[str, Any]) -> Places:
     """Return the places that the Run will hold. Raise Lacking if it can't start: what it names isn't there, or doesn't fit."""
     stack = _stack(api, run)
-    _definition(run, stack)
-    _eras(api, run, stack)
+    _eras(api, _definition(run, stack), stack)
     namespace = run["metadata"]["namespace"]
     keys = objects.secrets_of(stack.object)
     return _places(namespace, stack.object, {at: _secret(api, namespace, *at) for at in keys})
@@ -83,10 +82,10 @@ def _places(namespace: str, stack: Stack, secrets: Mapping[tuple[str, str], str]
 def gather(api: Api, run: Mapping[str, Any], folder: Path) -> Request:
     """Return the request, with Stack and Secrets written to the folder; raise Lacking as `check` does."""
     stack = _stack(api, run)
-    experiment, eras = _definition(run, stack), _eras(api, run, stack)
-    namespace = run["metadata"]["namespace"]
+    experiment = _definition(run, stack)
+    eras = _eras(api, experiment, stack)
     try:
-        materialise.stack(api, namespace, stack.name, folder)
+        materialise.place(api, run["metadata"]["namespace"], stack, folder)
     except MissingError as error:
         raise Lacking("WaitingForSecret", error.problem) from None
     except InputError as error:
@@ -98,7 +97,8 @@ def gather(api: Api, run: Mapping[str, Any], folder: Path) -> Request:
 def planned(api: Api, run: Mapping[str, Any]) -> Request:
     """Return the request as it would be gathered now, to be shown: no Secret is read, and nothing written."""
     stack = _stack(api, run)
-    return loading.fitted(_definition(run, stack), stack, _eras(api, run, stack), home.runs())
+    experiment = _definition(run, stack)
+    return loading.fitted(experiment, stack, _eras(api, experiment, stack), home.runs())
 
 
 def _stack(api: Api, run: Mapping[str, Any]) -> Document[Stack]:
@@ -124,9 +124,8 @@ def _definition(run: Mapping[str, Any], stack: Document[Stack]) -> Document[Expe
     return experiment
 
 
-def _eras(api: Api, run: Mapping[str, Any], stack: Document[Stack]) -> list[Document[Era]]:
-    names = loading.judging(objects.definition(run).object, stack.object)
-    return [_era(api, name) for name in names]
+def _eras(api: Api, experiment: Document[Experiment], stack: Document[Stack]) -> list[Document[Era]]:
+    return [_era(api, name) for name in loading.judging(experiment.object, stack.object)]
 
 
 def _era(api: Api, name: str) -> Document[Era]:

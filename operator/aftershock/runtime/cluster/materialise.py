@@ -10,6 +10,7 @@ from pathlib import Path
 from aftershock.adapters import durable, secrets
 from aftershock.adapters.kubernetes import SECRETS, STACKS, Api
 from aftershock.errors import InputError
+from aftershock.model.load import Document
 from aftershock.model.metadata import SecretRef
 from aftershock.model.stack import Stack
 from aftershock.model.write import dump_yaml
@@ -23,11 +24,16 @@ def stack(api: Api, namespace: str, name: str, folder: Path) -> Stack:
     lacks the key. What stood in the folder before stays where it can't be replaced.
     """
     document = objects.stack(api.get(STACKS, name, namespace))
+    place(api, namespace, document, folder)
+    return document.object
+
+
+def place(api: Api, namespace: str, document: Document[Stack], folder: Path) -> None:
+    """Do the same with a Stack that was read."""
     for secret, key in objects.secrets_of(document.object):
         path = secrets.kept(folder, SecretRef(name=secret, key=key))
         _write(path, _value(api, namespace, secret, key))
     _write(folder / "stack.yaml", dump_yaml(document.tree).encode())
-    return document.object
 
 
 def _value(api: Api, namespace: str, secret: str, key: str) -> bytes:

@@ -4,6 +4,7 @@ It reads a line a Run (`{"namespace": …, "name": …}`) and writes the same li
 its standard input; its children are in sessions of their own, and go on.
 """
 
+import gc
 import json
 import os
 import select
@@ -19,7 +20,10 @@ from aftershock.faults.registry import FAULTS
 from aftershock.runtime.cluster.execute import execute
 
 NEEDED = (
+    "aftershock.adapters.door",
+    "aftershock.adapters.toxiproxy_python",
     "aftershock.probes.process",
+    "pykube",
     *(f"aftershock.runtime.{kind}_place" for kind in ("toxiproxy", "database", "kubernetes", "folder")),
 )
 """What a run imports only if it needs it."""
@@ -63,6 +67,8 @@ def _import() -> None:
         import_module(module)
     for _ in FAULTS.values():  # looking is importing
         continue
+    gc.collect()
+    gc.freeze()  # what is here stays, and a child's collector neither visits nor copies it
 
 
 def _fork(line: bytes, children: Children) -> None:

@@ -5,6 +5,7 @@ from a document. Names, tokens and the words that several parts must write alike
 """
 
 import hashlib
+import json
 import string
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -23,7 +24,7 @@ from aftershock.model.problem import Invalid
 from aftershock.model.problem import Path as Path_
 from aftershock.model.run import Run
 from aftershock.model.stack import Stack
-from aftershock.model.write import dump_yaml, to_tree
+from aftershock.model.write import to_tree
 from aftershock.model.yaml12 import node_of
 
 PREFIX = "aftershock.dev/"
@@ -93,13 +94,13 @@ def now() -> str:
 def document(tree: Mapping[str, Any], kind: type[K]) -> Document[K]:
     """Return an object of the API as the document that a user wrote; raise Invalid where it is none that is sound.
 
-    A Run keeps its status; that of other kinds is none of their definition.
+    A Run keeps its status; that of other kinds is none of their definition. Its digest is that of its JSON, sorted.
     """
     clean = user_written(tree, kind)
     meta = clean["metadata"]
     name = f"{_name(kind)}/{meta.get('name')}"
     found = from_tree(clean, kind, FAULTS, name=name)
-    digest = hashlib.sha256(dump_yaml(clean).encode()).hexdigest()
+    digest = hashlib.sha256(json.dumps(clean, sort_keys=True).encode()).hexdigest()
     return Document(found, clean, name, digest, node_of(clean))
 
 
