@@ -4,6 +4,7 @@ import base64
 from pathlib import Path
 
 from aftershock.adapters import kubernetes as k8s
+from aftershock.runtime.cluster import objects
 from control_plane.conftest import until
 from control_plane.fronted import app_pod, standing_in
 from control_plane.operating import Field, latency
@@ -97,6 +98,19 @@ def test_two_runs_never_hold_one_stack_and_the_oldest_goes_first(field: Field) -
 def _abort(field: Field, name: str) -> None:
     field.api.patch(k8s.RUNS, name, {"spec": {"abort": True}}, field.namespace)
     assert field.verdict(name) in {"Aborted", "Inconclusive"}, "the latter where nobody had looked yet"
+
+
+def test_who_has_the_stack_goes_before_who_is_older_and_they_never_wait_for_each_other(field: Field) -> None:
+    """The operator died, or the executor ended, between the Stack's Lease and the claim; an older Run is ready by now."""
+    field.place()
+    definition = field.experiment()["spec"]
+    for name in ("a-older", "b-holder"):
+        field.apply(field.tree("Run", name, {"experiment": "by-hand", "stack": "planted", "definition": definition}))
+    field.api.create(k8s.LEASES, objects.stack_lease(field.run("b-holder")))
+    field.operator()
+    order = [field.finished(name)["started"] for name in ("b-holder", "a-older")]
+    assert order == sorted(order)
+    assert {field.verdict(name) for name in ("a-older", "b-holder")} == {"Passed"}
 
 
 def test_two_stacks_that_name_one_place_are_not_held_at_once(field: Field) -> None:

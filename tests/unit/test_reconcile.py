@@ -112,6 +112,17 @@ def test_the_line_is_by_age_and_the_same_for_all_who_ask(all_: list[RunFacts]) -
     assert not any(run.claimed or run.finished or run.deleting for run in line)
 
 
+@given(many, st.randoms())
+def test_who_has_the_stack_already_is_first_in_line_and_the_others_keep_their_order(
+    all_: list[RunFacts], chance: random.Random
+) -> None:
+    line = in_line(all_)
+    if line:
+        holder = chance.choice(line)
+        assert in_line(all_, holder.uid) == [holder, *(run for run in line if run is not holder)]
+    assert in_line(all_, "somebody else's") == line
+
+
 @given(runs)
 def test_a_run_that_was_begun_is_let_go_only_when_clean_or_by_somebodys_word(run: RunFacts) -> None:
     if release(run) is Release.CLEAN and run.claimed:

@@ -55,10 +55,18 @@ def release(run: RunFacts) -> Release:
     return Release.ABANDONED if run.abandoned else Release.KEEP
 
 
-def in_line(runs: Iterable[RunFacts]) -> list[RunFacts]:
-    """Return the Runs of one Stack that wait for their turn, in the order in which they get it: the oldest first."""
+def in_line(runs: Iterable[RunFacts], holder: str = "") -> list[RunFacts]:
+    """Return the Runs of one Stack that wait for their turn, in the order in which they get it: the oldest first.
+
+    Before them all comes the one that has the Stack already (`holder`, a uid), whose executor may be about to take it or have
+    ended before it did: if the others went first, they and it would wait for each other.
+
+    >>> old, new = (RunFacts(n, n, n, "s") for n in ("1", "2"))
+    >>> [run.name for run in in_line([new, old])], [run.name for run in in_line([new, old], holder="2")]
+    (['1', '2'], ['2', '1'])
+    """
     waiting = [run for run in runs if not (run.finished or run.claimed or run.deleting)]
-    return sorted(waiting, key=lambda run: (run.created, run.name))
+    return sorted(waiting, key=lambda run: (run.uid != holder, run.created, run.name))
 
 
 def surplus(runs: Iterable[RunFacts], passed: int, others: int) -> list[RunFacts]:

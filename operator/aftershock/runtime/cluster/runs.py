@@ -48,13 +48,13 @@ class Runs:
         known = {uid: facts(run) for uid, run in runs.items()}
         for uid, one in known.items():
             self._let_go(runs[uid], one)
-        line = [runs[one.uid] for one in in_line(known.values())]
         going = [one for one in known.values() if one.claimed and not one.finished]
-        self._free(namespace, stack, going)
-        ahead = going[0].name if going else ""
+        holder = self._free(namespace, stack, going)
+        line = [runs[one.uid] for one in in_line(known.values(), holder)]
+        ahead = _behind(going[0].name, line[0]) if going and line else ""
         for run in line:
             if self._consider(run, ahead) and not ahead:
-                ahead = run["metadata"]["name"]
+                ahead = _later(run["metadata"]["name"], run)
         return bool(line)
 
     # Letting go
@@ -109,18 +109,20 @@ class Runs:
 
     # Taking turns
 
-    def _free(self, namespace: str, stack: str, going: list[RunFacts]) -> None:
-        """Remove the Stack's Lease where its holder is over."""
+    def _free(self, namespace: str, stack: str, going: list[RunFacts]) -> str:
+        """Remove the Stack's Lease where its holder is over. Return the uid of one that is not, and does not go on either."""
         if going:
-            return
+            return ""
         name = objects.stack_lease_name(stack)
         lease = self._api.find(LEASES, name, namespace)
         if lease is None:
-            return
+            return ""
         holder, uid = objects.holder(lease)
         run = self._api.find(RUNS, holder, namespace) if holder else None
         if run is None or run["metadata"]["uid"] != uid or facts(run).finished:
             self._delete_lease(lease)
+            return ""
+        return uid
 
     def _delete_lease(self, lease: Tree) -> None:
         meta = lease["metadata"]
@@ -130,14 +132,17 @@ class Runs:
             return
 
     def _consider(self, run: Tree, ahead: str) -> bool:
-        """Start a Run whose turn it is, or say what it waits for. Tell whether the Stack is all that it needs."""
+        """Start a Run whose turn it is, or say what it waits for. Tell whether the Stack is all that it needs.
+
+        `ahead`: what it waits for if it is not its turn; nothing if it is.
+        """
         complete = False
         try:
             run = self._prepared(run)
             places = self._check(run)
             complete = True
             if ahead:
-                raise Lacking("WaitingForTarget", _behind(ahead, run))
+                raise Lacking("WaitingForTarget", ahead)
             with self._turns:
                 self._hold_apart(run, places)
                 self._hold(run)
@@ -279,6 +284,10 @@ def _called(other: Mapping[str, Any], run: Mapping[str, Any]) -> str:
 
 def _behind(holder: str, run: Mapping[str, Any]) -> str:
     return f"the Run {holder} holds the Stack {run['spec']['stack']}{inputs.STARTS}that is over"
+
+
+def _later(first: str, run: Mapping[str, Any]) -> str:
+    return f"the Run {first} comes before it at the Stack {run['spec']['stack']}{inputs.STARTS}that is over"
 
 
 def _waited(message: str, run: Mapping[str, Any]) -> str:
