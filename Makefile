@@ -8,7 +8,7 @@ BIN      = $(VENV)/bin
 STAMP    = $(VENV)/.installed
 STAMPDEV = $(VENV)/.installed-dev
 
-.PHONY: demo demo-operator test test-cluster soak bench setup lint clean
+.PHONY: demo demo-operator test test-cluster soak bench bench-cluster setup lint clean
 
 demo: $(STAMP)  ## a real PostgreSQL runs out of connections, recovers, and gets its verdict
 	@$(BIN)/python -m aftershock demo
@@ -25,6 +25,9 @@ test-cluster: setup  ## on real nodes: root on Linux, seven minutes; not yet a p
 soak: setup  ## the storm tests, in full
 	AFTERSHOCK_SOAK=1 $(BIN)/python -m pytest tests/component tests/control_plane tests/cluster
 
+bench-cluster: setup  ## beside Chaos Mesh, on real nodes: root on Linux; writes bench/RESULTS-cluster.md
+	$(BIN)/python bench/beside_chaos_mesh.py
+
 bench: setup  ## side by side with peers; prints what stands in bench/RESULTS.md
 	$(BIN)/python bench
 
@@ -33,7 +36,7 @@ lint: $(STAMPDEV)
 
 # program:package, for root on a Debian: the browser tests, and a real cluster with nodes
 NEEDED = chromium:chromium containerd:containerd buildah:buildah debootstrap:debootstrap conntrack:conntrack \
-	iptables:iptables ip:iproute2 openssl:openssl /usr/lib/cni/ptp:containernetworking-plugins
+	iptables:iptables nft:nftables ip:iproute2 openssl:openssl /usr/lib/cni/ptp:containernetworking-plugins
 
 setup: $(STAMPDEV)
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then \

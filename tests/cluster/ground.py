@@ -37,7 +37,7 @@ PATIENCE = 900.0
 PACKAGES = {
     "containerd": "containerd", "ctr": "containerd", "runc": "runc", "iptables": "iptables", "ip": "iproute2",
     "conntrack": "conntrack", "debootstrap": "debootstrap", "buildah": "buildah", "unshare": "util-linux",
-    "setpriv": "util-linux", "nsenter": "util-linux", "openssl": "openssl",
+    "setpriv": "util-linux", "nsenter": "util-linux", "openssl": "openssl", "nft": "nftables",
 }  # fmt: skip
 PLUGINS = Path("/usr/lib/cni")
 

@@ -1,0 +1,127 @@
+"""What the cases of `beside_chaos_mesh.py` stand on: both charts on a cluster, what happens there, and Toxiproxy itself."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+sys.path[:0] = [str(ROOT / "operator"), str(ROOT / "tests")]
+
+from aftershock.adapters.toxiproxy import Server
+from cluster import ground
+from cluster.doors import Namespace
+from cluster.programs import until
+
+LINK = "app-to-primary"
+API = "aftershock.dev/v1alpha1"
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Both charts in one namespace, and the Toxiproxy of the stack."""
+
+    there: Namespace
+    names: Iterator[int] = field(default_factory=lambda: iter(range(1, 10_000)))
+
+    def toxiproxy(self) -> Server:
+        """Return Toxiproxy itself, by its pod's address."""
+        return Server("main", f"http://{self.address()}:8474", deadline=5.0)
+
+    def address(self) -> str:
+        """Return the address of Toxiproxy's pod."""
+        (pod,) = [p for p in self.there.tree("pods", "-l", "app.kubernetes.io/name=main")["items"]
+                  if "deletionTimestamp" not in p["metadata"]]  # fmt: skip
+        return str(pod["status"]["podIP"])
+
+    def document(self, fault: dict[str, Any], *more: dict[str, Any], stack: str = "meetings-1k") -> dict[str, Any]:
+        """Return an experiment of a name of its own: a short baseline, and these faults."""
+        return {
+            "apiVersion": API, "kind": "Experiment", "metadata": {"name": f"bench-{next(self.names)}"},
+            "spec": {
+                "stack": stack, "hypothesis": "It ends by itself.", "baseline": {"for": "5s"},
+                "timeline": [{"at": "0s", "for": "6s", **each} for each in (fault, *more)],
+                "recovery": {"watch": "30s", "steady": "7s"},
+            },
+        }  # fmt: skip
+
+    def apply(self, *documents: dict[str, Any]) -> list[str]:
+        """Apply objects; return the names of the Runs that the experiments among them get."""
+        self.there.kubectl(
+            "apply", "-f", "-", feed=json.dumps({"apiVersion": "v1", "kind": "List", "items": documents})
+        )
+        return [f"{each['metadata']['name']}-1" for each in documents if each["kind"] == "Experiment"]
+
+
+class Watch:
+    """`kubectl get … --watch`, each line with the instant at which it came."""
+
+    def __init__(self, bench: Bench, what: str, line: str) -> None:
+        plane = bench.there.cluster.plane
+        words = [plane.binaries["kubectl"], "--kubeconfig", plane.kubeconfig, "-n", bench.there.name, "get", what, "-w",
+                 "--output-watch-events", "-o", f'jsonpath={line}{{"\\n"}}']  # fmt: skip
+        self._process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd="/")
+        self._lines: list[tuple[float, str]] = []
+        self._changed = threading.Condition()
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            with self._changed:
+                self._lines.append((time.time(), line.strip()))
+                self._changed.notify_all()
+
+    def first(self, wanted: Callable[[str], bool], since: float = 0.0, patience: float = 90.0) -> float:
+        """Wait for a line; return when it came."""
+
+        def found() -> float | None:
+            return next((at for at, line in self._lines if at >= since and wanted(line)), None)
+
+        with self._changed:
+            assert self._changed.wait_for(lambda: found() is not None, patience), self._lines[-5:]
+        at = found()
+        assert at is not None
+        return at
+
+    def close(self) -> None:
+        """End it."""
+        self._process.kill()
+        self._process.wait()
+
+
+def processes(word: str, *more: str) -> list[int]:
+    """Return the processes in pods whose command line has these words."""
+    found = []
+    for pid in ground.in_pods():
+        with suppress(OSError):
+            words = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
+            if word in words and all(any(one in each for each in words) for one in more):
+                found.append(pid)
+    return found
+
+
+def kill(*pids: int) -> None:
+    """SIGKILL them."""
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def held(toxiproxy: Server, link: str = LINK) -> list[str]:
+    """Return the leases at a link."""
+    return list(toxiproxy.toxics(link))
+
+
+def whole(toxiproxy: Server, link: str = LINK) -> float:
+    """Wait until nothing is left at a link; return when."""
+    until("the link is whole", lambda: not held(toxiproxy, link) and toxiproxy.proxies()[link].enabled, ground.FOLDER)
+    return time.time()
