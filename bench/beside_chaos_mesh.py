@@ -147,11 +147,7 @@ def api_stopped(bench: Bench) -> str:
     """The API server is stopped for 30 s over the expiry of a fault inside the API, and its executor is killed."""
     (run,) = bench.apply(bench.document({"fault": "workload-hold-down", "target": "app"}))
     until("it is held down", lambda: _replicas(bench) == 0, ground.FOLDER)
-    (server,) = [
-        pid
-        for pid in ground.programs()
-        if b"kube-apiserver" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0]
-    ]
+    server = _api_server()
     kill(*processes("execute", run))
     os.kill(server, signal.SIGSTOP)
     try:
@@ -164,6 +160,15 @@ def api_stopped(bench: Bench) -> str:
     late = time.time() - answered
     told = bench.there.told(run)
     return f"within {late:.2f} s of its answering (n=1); the run: {told.verdict}"
+
+
+def _api_server() -> int:
+    """Return its process."""
+    for pid in ground.programs():
+        with suppress(OSError):  # it may have ended just now
+            if Path(f"/proc/{pid}/comm").read_text().startswith("kube-apiserver"):
+                return pid
+    raise SystemExit("there is no API server")
 
 
 def _replicas(bench: Bench) -> int:
@@ -231,7 +236,7 @@ def _proxies(bench: Bench) -> None:
         there = toxiproxy.proxies()
         for number in range(FAULTS):
             if f"l{number}" not in there:
-                toxiproxy.create(Proxy(f"l{number}", f"0.0.0.0:{20000 + number}", "127.0.0.1:8474"))
+                toxiproxy.create(Proxy(f"l{number}", f"0.0.0.0:{21000 + number}", "127.0.0.1:8474"))
 
 
 def _cpu(word: str) -> float:
