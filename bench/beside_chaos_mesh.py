@@ -21,14 +21,26 @@ from typing import Any
 ROOT = Path(__file__).parent.parent
 sys.path[:0] = [str(ROOT / "operator"), str(ROOT / "tests")]
 
-from aftershock.adapters.toxiproxy import Proxy, Server
+from aftershock.adapters.toxiproxy import Server
 from aftershock.stacks import programs as built
 from cluster import ground, images
 from cluster.cluster import Cluster, standing
 from cluster.conftest import upgrade
 from cluster.doors import Namespace, Told
 from cluster.programs import until
-from on_cluster import API, LINK, Bench, Watch, held, kill, processes, whole
+from on_cluster import (
+    API,
+    LINK,
+    Bench,
+    Watch,
+    alone_at,
+    held,
+    kill,
+    many_toxiproxies,
+    processes,
+    whole,
+    with_children,
+)
 
 UNMEASURED = "NOT MEASURED"
 KILLS = int(os.environ.get("KILLS", "50"))
@@ -198,34 +210,29 @@ def _words(told: Told) -> str:
 
 
 def many(bench: Bench) -> str:
-    """A latency toxic in each of 200 links: four stacks and experiments, since a timeline has at most 50 faults."""
-    spec = bench.there.tree("stack", "meetings-1k")["spec"]
-    _proxies(bench)
-    runs = Watch(bench, "runs", "{.object.metadata.name} {.object.status.phase}")
-    stacks, documents = [], []
-    for first in range(0, FAULTS, MOST):
-        names = [f"l{number}" for number in range(first, first + MOST)]
-        links = [{"name": name, "toxiproxy": "main", "proxy": name} for name in names]
-        parts = {"workloads": [], "settings": [], "databases": []}
-        stacks.append(_stack(f"of-many-{first}", {**spec, **parts, "links": links}))
-        faults = [{"fault": "latency", "target": name, "with": {"latency": "50ms"}, "for": "20s"} for name in names]
-        documents.append(bench.document(*faults, stack=f"of-many-{first}"))
-    began, before = time.time(), _cpu("operator")
-    names = bench.apply(*stacks, *documents)
-    with bench.toxiproxy() as toxiproxy:
-        until("all are there", lambda: _toxics(toxiproxy) >= FAULTS, ground.FOLDER)
-    there = time.time()
-    active = min(runs.first(lambda line, run=run: line == f"{run} Active") for run in names)
-    spent = _cpu("execute") + _cpu("operator") - before
-    verdicts = sorted({bench.there.told(run).verdict for run in names})
-    runs.close()
-    wall = f"{there - active:.1f} s from the first Active, {there - began:.1f} s from apply with the 5 s baseline"
-    cost = f"{spent:.1f} CPU-seconds of operator and executors, start included"
+    """A latency toxic in each of 200 links: four stacks and experiments, since a timeline has at most 50 faults.
+
+    Each has a Toxiproxy of its own: two runs never hold one place, and would take turns.
+    """
+    with many_toxiproxies(bench, FAULTS // MOST, MOST) as servers:
+        runs = Watch(bench, "runs", "{.object.metadata.name} {.object.status.phase}")
+        stacks = [alone_at(bench, f"of-many-{n}", server) for n, server in enumerate(servers)]
+        faults = [
+            {"fault": "latency", "target": f"l{n}", "with": {"latency": "50ms"}, "for": "20s"} for n in range(MOST)
+        ]
+        documents = [bench.document(*faults, stack=f"of-many-{n}") for n in range(len(servers))]
+        before, began = _cpu("operator"), time.time()
+        names = bench.apply(*stacks, *documents)
+        until("all are there", lambda: sum(map(_toxics, servers)) >= FAULTS, ground.FOLDER)
+        there, spent = time.time(), _cpu("execute") + _cpu("operator") - before
+        active = min(runs.first(lambda line, run=run: line == f"{run} Active") for run in names)
+        verdicts = sorted({bench.there.told(run).verdict for run in names})
+        runs.close()
+    wall = (
+        f"{there - began:.1f} s from apply with the 5 s baseline, {there - active:.1f} s of them from the first Active"
+    )
+    cost = f"{spent:.1f} CPU-seconds of operator and executors, their start included"
     return f"{wall}; {cost}; {len(names)} experiments with {MOST} faults each; {', '.join(verdicts)}"
-
-
-def _stack(name: str, spec: dict[str, Any]) -> dict[str, Any]:
-    return {"apiVersion": API, "kind": "Stack", "metadata": {"name": name}, "spec": spec}
 
 
 def _toxics(toxiproxy: Server) -> int:
@@ -233,18 +240,10 @@ def _toxics(toxiproxy: Server) -> int:
     return sum(len(proxy["toxics"]) for proxy in toxiproxy.call("GET", "/proxies").json().values())
 
 
-def _proxies(bench: Bench) -> None:
-    with bench.toxiproxy() as toxiproxy:
-        there = toxiproxy.proxies()
-        for number in range(FAULTS):
-            if f"l{number}" not in there:
-                toxiproxy.create(Proxy(f"l{number}", f"0.0.0.0:{21000 + number}", "127.0.0.1:8474"))
-
-
 def _cpu(word: str) -> float:
-    """Return the CPU-seconds of the processes in pods with this word, and of their children."""
+    """Return the CPU-seconds of the processes in pods with this word, and of all that they have started."""
     ticks = 0
-    for pid in processes(word):
+    for pid in with_children(processes(word)):
         with suppress(OSError):
             ticks += sum(map(int, Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[11:15]))
     return ticks / os.sysconf("SC_CLK_TCK")
@@ -252,32 +251,38 @@ def _cpu(word: str) -> float:
 
 def killed_between(bench: Bench) -> str:
     """The executor is SIGKILLed the moment its fault is seen at the target: what is still broken after its lease?"""
-    _proxies(bench)
-    stack, broken, unrecorded, done = bench.there.tree("stack", "meetings-1k")["spec"], 0, 0, 0
-    stacks = [{"apiVersion": API, "kind": "Stack", "metadata": {"name": f"of-{n}"}, "spec": {**stack, "links": [
-        {"name": f"l{n}", "toxiproxy": "main", "proxy": f"l{n}"}], "workloads": [], "settings": [], "databases": []}}
-        for n in range(AT_ONCE)]  # fmt: skip
-    while done < KILLS:
-        number = min(AT_ONCE, KILLS - done)
-        documents = [bench.document({"fault": "link-down", "target": f"l{n}"}, stack=f"of-{n}") for n in range(number)]
-        runs = bench.apply(*stacks[:number], *documents)
-        unhit, expiry = set(range(number)), 0
-        with bench.toxiproxy() as toxiproxy:
-            while unhit:
-                for n in list(unhit):
-                    if found := held(toxiproxy, f"l{n}"):
-                        kill(*processes("execute", runs[n]))
-                        expiry = max(expiry, int(found[0].rsplit(".", 1)[1]))
-                        unhit.discard(n)
+    broken = aborted = done = 0
+    with many_toxiproxies(bench, min(AT_ONCE, KILLS), 1) as servers:
+        stacks = [alone_at(bench, f"of-{n}", server) for n, server in enumerate(servers)]
+        while done < KILLS:
+            number = min(AT_ONCE, KILLS - done)
+            documents = [bench.document({"fault": "link-down", "target": "l0"}, stack=f"of-{n}") for n in range(number)]
+            runs = bench.apply(*stacks[:number], *documents)
+            expiry = max(_killed(run, server) for run, server in _as_they_come(runs, servers))
             time.sleep(max(0.0, expiry + 5 - time.time()))  # what is asked is how it is then
-            proxies = toxiproxy.proxies()
-            broken += sum(bool(held(toxiproxy, f"l{n}")) or not proxies[f"l{n}"].enabled for n in range(number))
-        told = [bench.there.told(run) for run in runs]
-        unrecorded += sum(each.verdict != "Aborted" for each in told)
-        done += number
-    return (
-        f"broken after its lease + 5 s: {broken} of {done}; Runs that say so (Aborted): {done - unrecorded} of {done}"
-    )
+            left = [bool(held(one, "l0")) or not one.proxies()["l0"].enabled for one in servers[:number]]
+            broken += sum(left)
+            aborted += sum(bench.there.told(run).verdict == "Aborted" for run in runs)
+            done += number
+    return f"broken after its lease + 5 s: {broken} of {done}; Runs that say so (Aborted): {aborted} of {done}"
+
+
+def _as_they_come(runs: list[str], servers: list[Server]) -> Iterator[tuple[str, Server]]:
+    """Yield each run the moment its fault is seen."""
+    waiting, end = list(zip(runs, servers, strict=False)), time.monotonic() + 120
+    while waiting:
+        for one in list(waiting):
+            if held(one[1], "l0"):
+                waiting.remove(one)
+                yield one
+        assert time.monotonic() < end, f"these never began: {[run for run, _ in waiting]}"
+
+
+def _killed(run: str, server: Server) -> int:
+    """Kill a run's executor; return when what it holds expires."""
+    lease = held(server, "l0")
+    kill(*processes("execute", run))
+    return int(lease[0].rsplit(".", 1)[1]) if lease else 0
 
 
 def idle(bench: Bench) -> str:

@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,8 @@ from typing import Any
 ROOT = Path(__file__).parent.parent
 sys.path[:0] = [str(ROOT / "operator"), str(ROOT / "tests")]
 
-from aftershock.adapters.toxiproxy import Server
-from cluster import ground
+from aftershock.adapters.toxiproxy import Proxy, Server
+from cluster import ground, images
 from cluster.doors import Namespace
 from cluster.programs import until
 
@@ -125,3 +125,57 @@ def whole(toxiproxy: Server, link: str = LINK) -> float:
     """Wait until nothing is left at a link; return when."""
     until("the link is whole", lambda: not held(toxiproxy, link) and toxiproxy.proxies()[link].enabled, ground.FOLDER)
     return time.time()
+
+
+FIRST = 8500
+"""The port of the first of many Toxiproxies."""
+
+
+@contextmanager
+def many_toxiproxies(bench: Bench, count: int, links: int) -> Iterator[list[Server]]:
+    """Start so many Toxiproxies in one pod, each with links `l0`, `l1` and so on, which lead to itself."""
+    line = f"for n in $(seq {FIRST} {FIRST + count - 1}); do /toxiproxy -host=0.0.0.0 -port=$n & done; wait"
+    pod = {
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "toxiproxies"},
+        "spec": {
+            "terminationGracePeriodSeconds": 0,
+            "containers": [{"name": "main", "image": images.STACK, "imagePullPolicy": "Never", "command": ["sh", "-c", line],
+                            "env": [{"name": "LOG_LEVEL", "value": "error"}]}],
+        },
+    }  # fmt: skip
+    bench.apply(pod)
+    try:
+        bench.there.kubectl("wait", "pod/toxiproxies", "--for=condition=Ready", "--timeout=60s", patience=70)
+        host = bench.there.tree("pod", "toxiproxies")["status"]["podIP"]
+        servers = [Server("main", f"http://{host}:{FIRST + number}", deadline=5.0) for number in range(count)]
+        for number, server in enumerate(servers):
+            until("Toxiproxy answers", server.alive, ground.FOLDER)
+            for link in range(links):
+                port = 10_000 + 1000 * number + link
+                server.create(Proxy(f"l{link}", f"0.0.0.0:{port}", f"127.0.0.1:{FIRST + number}"))
+        yield servers
+        for server in servers:
+            server.close()
+    finally:
+        bench.there.kubectl("delete", "pod", "toxiproxies")
+
+
+def alone_at(bench: Bench, name: str, toxiproxy: Server) -> dict[str, Any]:
+    """Return a Stack that holds nothing but the links of one Toxiproxy."""
+    spec = bench.there.tree("stack", "meetings-1k")["spec"]
+    links = [{"name": link, "toxiproxy": "main", "proxy": link} for link in toxiproxy.proxies()]
+    parts = {"toxiproxies": [{"name": "main", "url": toxiproxy.url}], "links": links}
+    emptied: dict[str, list[Any]] = {"workloads": [], "settings": [], "databases": []}
+    return {"apiVersion": API, "kind": "Stack", "metadata": {"name": name}, "spec": {**spec, **emptied, **parts}}
+
+
+def with_children(pids: list[int]) -> set[int]:
+    """Return these processes and all that they have started, and these in turn."""
+    parents = {}
+    for pid in ground.in_pods():
+        with suppress(OSError):
+            parents[pid] = int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
+    found = set(pids)
+    while more := {pid for pid, parent in parents.items() if parent in found} - found:
+        found |= more
+    return found

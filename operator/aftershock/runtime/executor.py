@@ -5,7 +5,7 @@ adapters, and writes down what happened.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,7 +26,7 @@ from aftershock.model.experiment import Experiment
 from aftershock.model.stack import Stack
 from aftershock.runtime import leftovers
 from aftershock.runtime.clock import RunClock
-from aftershock.runtime.holding import Circumstances, Injection, carry_out, unless, wait
+from aftershock.runtime.holding import Circumstances, Injection, Ready, carry_out, get_ready, unless, wait
 from aftershock.runtime.recorder import Recorder
 from aftershock.runtime.watching import Watch
 
@@ -35,6 +35,10 @@ if TYPE_CHECKING:
 
 TICK = 0.2
 """Seconds between two questions whether the stack has recovered."""
+
+
+Early = Mapping[int, asyncio.Task[Ready]]
+"""Injections that get ready, or are, by number."""
 
 
 class Inputs(msgspec.Struct, frozen=True):
@@ -87,8 +91,9 @@ class Executor(msgspec.Struct):
         self._move(Move.STARTED)
         if not await self._baseline() or self.stop.is_set():
             return
+        early = await self._get_ready()
         self._move(Move.STEADY)
-        await self._active()
+        await self._active(early)
         if self.stop.is_set():
             return
         self._move(Move.HEALED)
@@ -142,18 +147,33 @@ class Executor(msgspec.Struct):
     def _reaches(self, until: float) -> bool:
         return self._watch is None or self._watch.reaches(until)
 
-    async def _active(self) -> None:
+    async def _get_ready(self) -> Early:
+        """Have whatever starts with the timeline get ready before it, so that it starts then: to connect and look takes time.
+
+        What comes later does so in its own time: a fault before it may be at the same target. What fails is raised in its turn.
+        """
+        early = {
+            each.step.injection: asyncio.create_task(get_ready(each, self._circumstances()))
+            for each in self.inputs.injections
+            if each.step.start <= 0
+        }
+        if early:
+            await unless(self.stop, asyncio.wait(early.values()))
+        return early
+
+    async def _active(self, early: Early) -> None:
         begin = self.clock.now()
         if self._watch is not None:
             await self._watch.schedule(begin)
-        await asyncio.gather(*(self._hold(injection) for injection in self.inputs.injections))
+        await asyncio.gather(*(self._hold(each, early.get(each.step.injection)) for each in self.inputs.injections))
         await wait(self.stop, begin + self.inputs.plan.active - self.clock.now())
 
-    async def _hold(self, injection: Injection) -> None:
+    async def _hold(self, injection: Injection, early: asyncio.Task[Ready] | None) -> None:
         if await wait(self.stop, injection.step.start):
+            await _forgo(early)
             return
         try:
-            await carry_out(injection, self._circumstances())
+            await carry_out(await (early or get_ready(injection, self._circumstances())), self._circumstances())
         except AftershockError as error:
             self._fail(error)
 
@@ -227,3 +247,13 @@ class Executor(msgspec.Struct):
         elif error is not self.recorder.failure:
             self._record(Errored(at=self.clock.now(), problem=error.problem, advice=error.advice))
         self.stop.set()
+
+
+async def _forgo(early: asyncio.Task[Ready] | None) -> None:
+    """Let go of an injection that got ready and is not to be: the run ends first."""
+    if early is None:
+        return
+    early.cancel()
+    await asyncio.wait({early})
+    if not early.cancelled() and early.exception() is None:
+        await early.result().hold.close()

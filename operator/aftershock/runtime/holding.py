@@ -58,18 +58,38 @@ class Circumstances(msgspec.Struct, frozen=True):
     calm: Callable[[], Awaitable[None]]
 
 
-async def carry_out(injection: Injection, around: Circumstances) -> None:
-    """Hold one fault for its window, or until `around.stop` is set. Raises what made it fail, after healing."""
+class Ready(msgspec.Struct, frozen=True):
+    """An injection whose observers are connected and have looked. `leased`: when its target's clock was read, run seconds."""
+
+    injection: Injection
+    hold: Hold
+    lease: Lease
+    skew: float
+    leased: float
+
+
+async def get_ready(injection: Injection, around: Circumstances) -> Ready:
+    """Do all that comes before an injection, up to the observer's first look. Nothing at the target changes."""
     lease, skew = await _lease(injection, around.token)
-    leased = around.clock.now()
-    hold = injection.fault.hold(injection.site, lease, injection.parameters)
+    ready = Ready(
+        injection, injection.fault.hold(injection.site, lease, injection.parameters), lease, skew, around.clock.now()
+    )
     try:
-        await hold.prepare()
-        await _look(injection, around, hold, "before")
-        _intend(injection, around, lease, skew)
-        await _hold_and_heal(injection, around, hold, lease, leased)
+        await ready.hold.prepare()
+        await _look(injection, around, ready.hold, "before")
+    except BaseException:
+        await ready.hold.close()
+        raise
+    return ready
+
+
+async def carry_out(ready: Ready, around: Circumstances) -> None:
+    """Hold one fault for its window, or until `around.stop` is set. Raises what made it fail, after healing."""
+    try:
+        _intend(ready.injection, around, ready.lease, ready.skew)
+        await _hold_and_heal(ready, around)
     finally:
-        await hold.close()
+        await ready.hold.close()
 
 
 async def _lease(injection: Injection, token: str) -> tuple[Lease, float]:
@@ -104,18 +124,19 @@ def _intend(injection: Injection, around: Circumstances, lease: Lease, skew: flo
     )
 
 
-async def _hold_and_heal(injection: Injection, around: Circumstances, hold: Hold, lease: Lease, leased: float) -> None:
+async def _hold_and_heal(ready: Ready, around: Circumstances) -> None:
+    injection, hold = ready.injection, ready.hold
     number = injection.step.injection
     started = around.clock.now()
     try:
         async with asyncio.timeout(INJECT_WITHIN):
             await hold.inject()
         around.recorder.record(Injected(at=around.clock.now(), injection=number, started=started))
-        await _keep_proving(injection, around, hold, planned_end(injection.step, leased, started))
+        await _keep_proving(injection, around, hold, planned_end(injection.step, ready.leased, started))
     except TimeoutError:
         raise TargetError(f"injecting {injection.step.fault} took too long", "look at the target's load") from None
     finally:
-        await _heal(injection, around, hold, lease)
+        await _heal(injection, around, hold, ready.lease)
 
 
 def planned_end(step: Step, leased: float, started: float) -> float:
