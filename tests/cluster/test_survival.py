@@ -6,6 +6,7 @@ import signal
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -47,9 +48,10 @@ def leases(meetings: Namespace) -> list[str]:
 def executor(run: str) -> int:
     """Return the process that carries a run out."""
     for pid in ground.in_pods():
-        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-        if b"execute" in words and run.encode() in words:
-            return pid
+        with suppress(OSError):  # it may have ended just now
+            words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+            if b"execute" in words and run.encode() in words:
+                return pid
     raise AssertionError(f"no process carries {run} out")
 
 
