@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from aftershock.stacks import local
+from cluster import ground
 from cluster.doors import CommandLine, Namespace, Told
 from own_home import own_home
 
@@ -24,7 +25,7 @@ KNOWN = {
 @pytest.fixture(scope="module")
 def runs() -> Iterator[Path]:
     """Where the command line keeps its runs; stack 1k is up, as processes of this machine."""
-    with own_home() as home:
+    with ground.beside_pods(), own_home() as home:
         local.up("1k", progress=lambda _: None)
         yield home / "runs"
 
