@@ -81,9 +81,11 @@ class Namespace:
         found = self.tree("pods", "-l", labels)["items"]
         return sorted(each["metadata"]["name"] for each in found if "deletionTimestamp" not in each["metadata"])
 
-    def apply(self, name: str) -> str:
-        """Apply an experiment, and return the name of its first Run."""
-        self.kubectl("apply", "-f", experiment(name))
+    def apply(self, what: str | Path) -> str:
+        """Apply an experiment of this folder, or a file; return the name of its first Run."""
+        file = experiment(what) if isinstance(what, str) else what
+        name = file.stem
+        self.kubectl("apply", "-f", file)
         return f"{name}-{self.tree('experiment', name)['metadata']['generation']}"
 
     def reaches(self, run: str, way: str) -> None:

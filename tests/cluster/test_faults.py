@@ -77,12 +77,10 @@ def test_a_node_is_emptied_of_the_stack_and_takes_it_back(name: str, with_nodes:
     assert taints(with_nodes.cluster) == []
 
 
-def test_nodes_are_not_emptied_where_others_would_suffer(meetings: Namespace) -> None:
-    change(meetings, {"nodes": [{"name": "first", "node": "us-west"}]})
-    try:
-        before = meetings.pods("app.kubernetes.io/name=app")
-        told = meetings.told(meetings.apply("not-drained"))
-        assert told.verdict != "Passed", told
-        assert meetings.pods("app.kubernetes.io/name=app") == before and taints(meetings.cluster) == []
-    finally:
-        change(meetings, {"nodes": None})
+@pytest.mark.parametrize("name", ["not-drained", "not-evacuated"])
+def test_nodes_are_not_emptied_where_others_would_suffer(name: str, with_nodes: Namespace) -> None:
+    """The Stack allows that others suffer, and the Experiment does not."""
+    before = with_nodes.pods("app.kubernetes.io/name=app")
+    told = with_nodes.told(with_nodes.apply(name))
+    assert told.verdict == "Error" and "also runs pods that the stack doesn't name" in told.because, told
+    assert with_nodes.pods("app.kubernetes.io/name=app") == before and taints(with_nodes.cluster) == []
