@@ -17,7 +17,7 @@ from aftershock.runtime.cluster import execute, inputs, objects
 from aftershock.stacks.control_plane import ControlPlane
 from component.conftest import toxiproxy, toxiproxy_url  # noqa: F401 - fixtures
 from control_plane.conftest import install_crds, new_namespace, outage, until
-from control_plane.executing import LINK, Field
+from control_plane.executing import LINK, Field, not_over
 from planted import serving
 from whole_runs import good
 
@@ -144,6 +144,22 @@ def test_an_outage_of_the_api_delays_no_heal_and_the_status_follows(
         assert intent.lease
         assert field.status()["phase"] == "Finished"
         assert field.status()["finished"]
+
+
+def test_an_executor_that_starts_while_the_api_is_away_waits_for_it(
+    breakable: ControlPlane, toxiproxy: Server, tmp_path: Path  # noqa: F811
+) -> None:  # fmt: skip
+    """Nothing is begun yet, and an executor that failed would not be replaced."""
+    install_crds(k8s.Api.connect(breakable.kubeconfig))
+    with new_field(breakable, toxiproxy, tmp_path) as field, contextlib.ExitStack() as held:
+        field.prepare()
+        field.give()
+        with outage(breakable):
+            one = held.enter_context(field.executor())
+            until(lambda: "trying on" in one.said() or not_over(one))
+        one.wait()
+        until(lambda: serves(field))
+        assert field.status()["phase"] == "Finished"
 
 
 def test_a_secret_is_its_owners_alone_goes_with_the_run_and_is_in_no_journal(

@@ -8,6 +8,7 @@ import asyncio
 import os
 import shutil
 import socket
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 from msgspec import structs
 
 from aftershock.adapters import home
-from aftershock.adapters.kubernetes import LEASES, RUNS, Api, ConflictError, MissingError, Tree
+from aftershock.adapters.kubernetes import LEASES, RUNS, Api, ApiAwayError, ConflictError, MissingError, Tree
 from aftershock.adapters.threads import within
 from aftershock.core.history import Aborting
 from aftershock.errors import AftershockError, HeldError
@@ -35,6 +36,11 @@ ASKING = 1.0
 DEADLINE = 10.0
 """Seconds that one such look may take."""
 
+PATIENCE = 120.0
+"""Seconds for which an executor that starts waits for the API to answer."""
+
+AGAIN = 0.5
+
 CLAIMS = 50
 """Times that claiming is tried while somebody else writes to the Run: its labels, say."""
 
@@ -48,7 +54,7 @@ def execute(api: Api, namespace: str, name: str, say: Say, place: str | None = N
     """
     place = os.environ.get(journals.PLACE, "") if place is None else place
     journals.check(place)
-    run = api.find(RUNS, name, namespace)
+    run = _found(api, namespace, name, say)
     if run is None:
         say(f"there is no Run {namespace}/{name}; nothing was done")
         return 0
@@ -64,6 +70,21 @@ def execute(api: Api, namespace: str, name: str, say: Say, place: str | None = N
         return _carry_out(api, run, say, place)
     finally:
         retention.tidy(api, namespace, place, say)
+
+
+def _found(api: Api, namespace: str, name: str, say: Say) -> Tree | None:
+    """Ask for the Run; again and again while the API is away: nothing is begun, and an executor that fails is not replaced."""
+    end, said = time.monotonic() + PATIENCE, False
+    while True:
+        try:
+            return api.find(RUNS, name, namespace)
+        except ApiAwayError as error:
+            if time.monotonic() > end:
+                raise
+            if not said:
+                say(f"Run {namespace}/{name}: trying on for {PATIENCE:g} s: {error.problem}")
+            said = True
+            time.sleep(AGAIN)
 
 
 def _taken(run: Mapping[str, Any]) -> str:
