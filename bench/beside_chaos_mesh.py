@@ -220,7 +220,7 @@ def many(bench: Bench) -> str:
         faults = [
             {"fault": "latency", "target": f"l{n}", "with": {"latency": "50ms"}, "for": "20s"} for n in range(MOST)
         ]
-        documents = [bench.document(*faults, stack=f"of-many-{n}") for n in range(len(servers))]
+        documents = [bench.document(*faults, stack=f"of-many-{n}", baseline="0s") for n in range(len(servers))]
         before, began = _cpu("operator"), time.time()
         names = bench.apply(*stacks, *documents)
         until("all are there", lambda: sum(map(_toxics, servers)) >= FAULTS, ground.FOLDER)
@@ -228,9 +228,7 @@ def many(bench: Bench) -> str:
         active = min(runs.first(lambda line, run=run: line == f"{run} Active") for run in names)
         verdicts = sorted({bench.there.told(run).verdict for run in names})
         runs.close()
-    wall = (
-        f"{there - began:.1f} s from apply with the 5 s baseline, {there - active:.1f} s of them from the first Active"
-    )
+    wall = f"{there - began:.1f} s from apply, without a baseline, {there - active:.1f} s of them from the first Active"
     cost = f"{spent:.1f} CPU-seconds of operator and executors, their start included"
     return f"{wall}; {cost}; {len(names)} experiments with {MOST} faults each; {', '.join(verdicts)}"
 

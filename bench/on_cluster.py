@@ -42,12 +42,14 @@ class Bench:
                   if "deletionTimestamp" not in p["metadata"]]  # fmt: skip
         return str(pod["status"]["podIP"])
 
-    def document(self, fault: dict[str, Any], *more: dict[str, Any], stack: str = "meetings-1k") -> dict[str, Any]:
+    def document(
+        self, fault: dict[str, Any], *more: dict[str, Any], stack: str = "meetings-1k", baseline: str = "5s"
+    ) -> dict[str, Any]:
         """Return an experiment of a name of its own: a short baseline, and these faults."""
         return {
             "apiVersion": API, "kind": "Experiment", "metadata": {"name": f"bench-{next(self.names)}"},
             "spec": {
-                "stack": stack, "hypothesis": "It ends by itself.", "baseline": {"for": "5s"},
+                "stack": stack, "hypothesis": "It ends by itself.", "baseline": {"for": baseline},
                 "timeline": [{"at": "0s", "for": "6s", **each} for each in (fault, *more)],
                 "recovery": {"watch": "30s", "steady": "7s"},
             },
