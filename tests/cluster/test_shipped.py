@@ -31,6 +31,9 @@ KNOWN = {
 }
 """What each comes to: era 1k allows an incident 3 h 36 min, and none of them stands for as much."""
 
+REFUSED = ("app-killed", "app-paused", "database-down", "kubernetes/region-loss")
+"""Their targets are there, and lack what the fault takes: a supervisor, or a word on which nodes are the region's."""
+
 
 def fits(file: Path, stack: Document[Stack]) -> bool:
     (document,) = load(file, FAULTS).sound()
@@ -44,10 +47,19 @@ def fits(file: Path, stack: Document[Stack]) -> bool:
 def test_it_is_known_what_each_comes_to_that_fits(meetings: Namespace) -> None:
     stack = objects.document(meetings.tree("stack", "meetings-1k"), Stack)
     fitting = {file for file in SHIPPED.rglob("*.yaml") if fits(file, stack)}
-    assert {str(file.relative_to(SHIPPED).with_suffix("")) for file in fitting} == set(KNOWN)
+    assert {str(file.relative_to(SHIPPED).with_suffix("")) for file in fitting} == {*KNOWN, *REFUSED}
 
 
 @pytest.mark.skipif(not os.environ.get("AFTERSHOCK_SOAK"), reason="AFTERSHOCK_SOAK is not set")
 @pytest.mark.parametrize("name", KNOWN)
 def test_it_comes_to_what_is_known_of_it(name: str, meetings: Namespace) -> None:
     assert meetings.told(meetings.apply(SHIPPED / f"{name}.yaml")) == KNOWN[name]
+
+
+@pytest.mark.skipif(not os.environ.get("AFTERSHOCK_SOAK"), reason="AFTERSHOCK_SOAK is not set")
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_lacks_something_is_refused_and_touches_nothing(name: str, meetings: Namespace) -> None:
+    before = meetings.pods("app.kubernetes.io/part-of=meetings-1k")
+    told = meetings.told(meetings.apply(SHIPPED / f"{name}.yaml"))
+    assert told.verdict == "Error" and told.conditions["CleanedUp"] == ("True", "Clean"), told
+    assert meetings.pods("app.kubernetes.io/part-of=meetings-1k") == before
