@@ -15,6 +15,8 @@ PARTS = {
     "toxic.py": "Inject and heal one latency toxic",
     "load.py": "The load generator",
     "recovery.py": "Measured recovery time at 10 ms probes",
+    "reconciling.py": "The operator, and what it keeps",
+    "first_injection.py": "From `kubectl apply` to the first injection",
 }
 
 
