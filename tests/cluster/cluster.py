@@ -51,7 +51,9 @@ def standing(binaries: Mapping[str, Path], images: Path) -> Iterator[Cluster]:
     """
     ground.clear()
     try:
-        yield _started(binaries, images)
+        with ground.beside_pods():
+            started = _started(binaries, images)
+        yield started
     finally:
         ground.clear()
         programs.bury()

@@ -185,8 +185,8 @@ def prefer() -> None:
 
 @contextmanager
 def beside_pods() -> Iterator[None]:
-    """Give this process and what it starts meanwhile as good a claim to the processor as the pods have: what they are
-    compared with must not starve beside them.
+    """Give this process and what it starts meanwhile as good a claim to the processor as the pods have: neither may their
+    own API server starve beside them, nor what they are compared with.
     """
     before = _own_cpu_group()
     place = _preferred(INTERFACE)
