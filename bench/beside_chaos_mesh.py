@@ -218,7 +218,7 @@ def many(bench: Bench) -> str:
         runs = Watch(bench, "runs", "{.object.metadata.name} {.object.status.phase}")
         stacks = [alone_at(bench, f"of-many-{n}", server) for n, server in enumerate(servers)]
         faults = [
-            {"fault": "latency", "target": f"l{n}", "with": {"latency": "50ms"}, "for": "20s"} for n in range(MOST)
+            {"fault": "latency", "target": f"l{n}", "with": {"latency": "2s"}, "for": "20s"} for n in range(MOST)
         ]
         documents = [bench.document(*faults, stack=f"of-many-{n}", baseline="0s") for n in range(len(servers))]
         before, began = _cpu("operator"), time.time()
