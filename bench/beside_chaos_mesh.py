@@ -217,9 +217,7 @@ def many(bench: Bench) -> str:
     with many_toxiproxies(bench, FAULTS // MOST, MOST) as servers:
         runs = Watch(bench, "runs", "{.object.metadata.name} {.object.status.phase}")
         stacks = [alone_at(bench, f"of-many-{n}", server) for n, server in enumerate(servers)]
-        faults = [
-            {"fault": "latency", "target": f"l{n}", "with": {"latency": "2s"}, "for": "20s"} for n in range(MOST)
-        ]
+        faults = [{"fault": "latency", "target": f"l{n}", "with": {"latency": "2s"}, "for": "20s"} for n in range(MOST)]
         documents = [bench.document(*faults, stack=f"of-many-{n}", baseline="0s") for n in range(len(servers))]
         before, began = _cpu("operator"), time.time()
         names = bench.apply(*stacks, *documents)
@@ -254,7 +252,10 @@ def killed_between(bench: Bench) -> str:
         stacks = [alone_at(bench, f"of-{n}", server) for n, server in enumerate(servers)]
         while done < KILLS:
             number = min(AT_ONCE, KILLS - done)
-            documents = [bench.document({"fault": "link-down", "target": "l0"}, stack=f"of-{n}") for n in range(number)]
+            documents = [
+                bench.document({"fault": "link-down", "target": "l0"}, stack=f"of-{n}", baseline="0s")
+                for n in range(number)
+            ]
             runs = bench.apply(*stacks[:number], *documents)
             expiry = max(_killed(run, server) for run, server in _as_they_come(runs, servers))
             time.sleep(max(0.0, expiry + 5 - time.time()))  # what is asked is how it is then
