@@ -156,9 +156,10 @@ def in_pods() -> list[int]:
     """Return the processes of pods: they carry nothing, but are in the control groups of the cluster's containers."""
     found = set()
     for group in groups():
-        for file in group.rglob("cgroup.procs"):
-            with suppress(OSError):
-                found |= {int(pid) for pid in file.read_text().split()}
+        with suppress(OSError):  # a container's group goes while it is looked through
+            for file in group.rglob("cgroup.procs"):
+                with suppress(OSError):
+                    found |= {int(pid) for pid in file.read_text().split()}
     return sorted(found - {0})
 
 
