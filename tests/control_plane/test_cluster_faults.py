@@ -11,8 +11,9 @@ import pytest
 from aftershock.adapters import kubernetes as k8s
 from aftershock.core.lease import Lease
 from aftershock.errors import HeldError, InputError
-from aftershock.faults.cluster import HELD, LEASE
-from aftershock.faults.fault import Evidence, Hold, Site
+from aftershock.faults import node_drain
+from aftershock.faults.cluster import GRACE, HELD, LEASE
+from aftershock.faults.fault import Evidence, Hold, Settling, Site
 from aftershock.faults.workload_hold_down import REPLICAS
 from aftershock.model.stack import Node, Region
 from component.test_link_faults import FAR, hold_of
@@ -125,6 +126,7 @@ def test_a_workload_is_held_down_with_its_count_on_record_and_comes_back(cluster
     hold = hold_of(app(cluster), "workload-hold-down", {})
     seen = held(hold)
     assert not seen.holds and pod["metadata"]["name"] in seen.saw, "its pods are still there"
+    assert isinstance(hold, Settling) and hold.settles == GRACE
     cluster.gone(pod)
     assert now(hold.observe()).holds
     count, annotations, labels = cluster.read("app")
@@ -221,6 +223,7 @@ def test_a_node_is_drained_of_the_stacks_own_pods(cluster: Cluster) -> None:
     hold = drain(cluster, node)
     seen = held(hold)
     assert not seen.holds, "an evicted pod takes its time"
+    assert isinstance(hold, Settling) and hold.settles == node_drain.ASKING + GRACE
     assert cluster.api.get(k8s.PODS, pod["metadata"]["name"], cluster.namespace)["metadata"]["deletionTimestamp"]
     cluster.gone(pod)
     seen = now(hold.observe())

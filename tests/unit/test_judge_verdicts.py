@@ -198,6 +198,14 @@ def test_evidence_has_to_be_there_all_along() -> None:
     assert landed(journals.stopped_landing()) == ("False", "StoppedLanding")
 
 
+@pytest.mark.parametrize(("settles", "found"), [(0.0, "EvidenceGap"), (1.0, "EvidenceGap"), (3.0, "Landed")])
+def test_what_its_target_takes_by_its_own_rules_is_not_held_against_a_fault(settles: float, found: str) -> None:
+    """Pods that are asked to end have a grace period: for as long the fault is on its way, and it is looked for."""
+    late = journals.run(replace(journals.demo_drill(), holds=lambda since: since > 7))
+    slow = [msgspec.structs.replace(one, settles=settles) if isinstance(one, Intended) else one for one in late.events]
+    assert landed(History(slow))[1] == found
+
+
 def looks(length: float, *, pause: float = 0.0) -> History:
     """The demo, watched by an observer whose every look takes `length` and comes `pause` after the one before."""
     demo = journals.demo()

@@ -9,7 +9,7 @@ from aftershock.core.verdict import Claim, Condition, Truth
 from aftershock.core.wording import counted, duration, listed
 
 LANDING = 5.0
-"""Seconds within which a fault has to be seen after its injection was begun."""
+"""Seconds within which a fault has to be seen after its injection was begun, beyond the time that its target takes."""
 
 SILENCE = 3.0
 """Seconds that may pass between two observations, from the answer of one to the question of the next: three times the pace
@@ -74,7 +74,7 @@ def _stayed(hold: Hold, started: float, during: Sequence[Observed]) -> Condition
         when = duration(gone.asked - started)
         message = f"{hold.label} was gone {when} after its injection was begun; {gone.observer} saw: {gone.saw}."
         return _landed("False", "StoppedLanding", message)
-    if seen[0].at - started > LANDING:
+    if seen[0].at - started > LANDING + hold.settles:
         late = duration(seen[0].at - started)
         return _landed("False", "EvidenceGap", f"{hold.label} was first seen {late} after its injection was begun.")
     if gap := _gap(hold, seen):

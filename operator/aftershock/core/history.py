@@ -52,7 +52,8 @@ class Intended(Event, frozen=True, kw_only=True, tag="intent"):
     """What is about to be injected, on record before it is. `injection` is the index in the timeline.
 
     `expires`: seconds since the epoch on the target's clock; `skew`: target's clock minus ours, seconds.
-    `undo` names a known operation with typed arguments.
+    `undo` names a known operation with typed arguments. `settles`: seconds that the target may take, by rules of its own, until
+    the fault is there; pods that are asked to end have a grace period.
     """
 
     injection: int
@@ -61,6 +62,7 @@ class Intended(Event, frozen=True, kw_only=True, tag="intent"):
     lease: str
     expires: int
     skew: float = 0.0
+    settles: float = 0.0
     parameters: dict[str, Any] = {}
     undo: dict[str, Any] = {}
 

@@ -10,7 +10,10 @@ from aftershock.model.experiment import Injection
 
 
 class Hold(msgspec.Struct, frozen=True):
-    """One injection as it went; run seconds, None where the journal has no such record."""
+    """One injection as it went; run seconds, None where the journal has no such record.
+
+    `settles`: seconds that the target may take, by rules of its own, until the fault is there.
+    """
 
     number: int
     asked: Injection
@@ -19,6 +22,7 @@ class Hold(msgspec.Struct, frozen=True):
     landed: float | None
     healing: float | None
     healed: float | None
+    settles: float = 0.0
 
     @property
     def label(self) -> str:
@@ -45,6 +49,7 @@ def _hold(history: History, number: int, asked: Injection) -> Hold:
         landed=next((one.at for one in seen), None),
         healing=next((one.at for one in history.all(Healing) if mine(one)), None),
         healed=next((one.at for one in reversed(history.all(Healed)) if mine(one)), None),
+        settles=next((one.settles for one in history.all(Intended) if mine(one)), 0.0),
     )
 
 

@@ -5,7 +5,7 @@ by which the reaper finds it. The API server's clock is the one that leases coun
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -89,6 +89,15 @@ def ground_of(stack: Stack, *, hurried: bool = False) -> Ground:
     """
     api = k8s.shared(k8s.HURRIED if hurried else k8s.TIMEOUT)
     return Ground(api, stack.metadata.namespace or api.namespace, stack.metadata.name)
+
+
+GRACE = 30.0
+"""Seconds that a pod has to end once it is asked to, if it doesn't say otherwise: Kubernetes' default."""
+
+
+def grace_of(pods: Sequence[Tree]) -> float:
+    """Return the seconds that the slowest of these pods may take to end; 0 for none."""
+    return max((float(pod["spec"].get("terminationGracePeriodSeconds", GRACE)) for pod in pods), default=0.0)
 
 
 def chosen(site: Site) -> Workload:

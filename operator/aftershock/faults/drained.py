@@ -20,6 +20,7 @@ class DrainedHold:
         self._nodes: Sequence[str] = ()
         self._gone: dict[str, Tree] = {}
         self._doors: list[doors.Door] = []
+        self.settles = 0.0
 
     def nodes(self) -> Sequence[str]:
         """Return the names of the nodes, as Kubernetes calls them."""
@@ -29,9 +30,14 @@ class DrainedHold:
         """Have these pods leave."""
         raise NotImplementedError
 
+    def leaving(self, _pods: Sequence[Tree]) -> float:
+        """Return the seconds that these pods may take to leave; none where they are given none."""
+        return 0.0
+
     async def prepare(self) -> None:
         """See which nodes and pods it is about, and that nobody else is hit."""
         pods = await within(PATIENCE, self._look_around)
+        self.settles = self.leaving(pods)
         self._doors = await doors.found(pods)
 
     async def inject(self) -> None:

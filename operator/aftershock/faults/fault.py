@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import msgspec
 
@@ -60,6 +60,14 @@ class Hold(Protocol):
 
     async def close(self) -> None:
         """Let go of observers. Never raises."""
+
+
+@runtime_checkable
+class Settling(Protocol):
+    """A hold whose target takes its time by rules of its own, as pods have a grace period when they are asked to end."""
+
+    settles: float
+    """Seconds that it may take until the fault is there; known once the hold is prepared."""
 
 
 def _nothing(_site: Site, _lease: Lease) -> Mapping[str, Any]:

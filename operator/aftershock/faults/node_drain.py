@@ -1,9 +1,9 @@
 """`node-drain`: a node takes no new pods, and the stack's own pods are evicted from it, as an administrator would.
 
 Evictions respect disruption budgets: a pod whose budget forbids it stays, and is asked again for a while; as long as one
-is there, the fault is not seen. Pods of others are never touched, and without `allow: {collateral: true}` in both Stack and
-Experiment a node that has any is refused. Healing takes off what we put on the node; that somebody else has cordoned it
-stays so.
+is there, the fault is not seen. Each pod has its grace period to end: a hold that is shorter proves nothing. Pods of others
+are never touched, and without `allow: {collateral: true}` in both Stack and Experiment a node that has any is refused.
+Healing takes off what we put on the node; that somebody else has cordoned it stays so.
 """
 
 import time
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from aftershock.adapters import kubernetes as k8s
 from aftershock.core.lease import Lease
 from aftershock.errors import InputError
-from aftershock.faults.cluster import Tree, clock, uid_of
+from aftershock.faults.cluster import Tree, clock, grace_of, uid_of
 from aftershock.faults.drained import DrainedHold, undo
 from aftershock.faults.fault import Fault, Parameters, Site
 
@@ -36,6 +36,10 @@ class NodeDrainHold(DrainedHold):
         """Return the node's name in Kubernetes. TargetError where there is no such node."""
         name = node_of(self.site)
         return [self.ground.api.get(k8s.NODES, name)["metadata"]["name"]]
+
+    def leaving(self, pods: Sequence[Tree]) -> float:
+        """Return what budgets and grace periods may take together."""
+        return ASKING + grace_of(pods)
 
     def empty(self, pods: Sequence[Tree]) -> None:
         """Evict them; those that a budget protects again and again for a while."""

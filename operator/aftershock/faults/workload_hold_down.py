@@ -25,6 +25,7 @@ from aftershock.faults.cluster import (
     chosen,
     clock,
     controller,
+    grace_of,
     ground_of,
     labels_of,
     named,
@@ -57,10 +58,12 @@ class WorkloadHold:
         self._doors: list[doors.Door] = []
         self._held: dict[str, tuple[Resource, str]] = {}  # by uid: what was scaled down
         self._scaled_by: list[str] = []
+        self.settles = 0.0
 
     async def prepare(self) -> None:
         """Look at what there is, and find the ports at which it can be reached."""
         pods = await within(PATIENCE, self._look_around)
+        self.settles = grace_of(pods)
         self._doors = await doors.found(pods)
 
     async def inject(self) -> None:

@@ -14,7 +14,7 @@ from aftershock.core.history import Healed, Healing, Injected, Intended, Noted, 
 from aftershock.core.lease import GRACE, Lease
 from aftershock.core.plan import Step
 from aftershock.errors import AftershockError, TargetError
-from aftershock.faults.fault import Evidence, Fault, Hold, Parameters, Site
+from aftershock.faults.fault import Evidence, Fault, Hold, Parameters, Settling, Site
 from aftershock.faults.traffic_spike import SpikeHold, TrafficSpike
 from aftershock.runtime.clock import RunClock
 from aftershock.runtime.recorder import Recorder
@@ -86,7 +86,7 @@ async def get_ready(injection: Injection, around: Circumstances) -> Ready:
 async def carry_out(ready: Ready, around: Circumstances) -> None:
     """Hold one fault for its window, or until `around.stop` is set. Raises what made it fail, after healing."""
     try:
-        _intend(ready.injection, around, ready.lease, ready.skew)
+        _intend(ready, around)
         await _hold_and_heal(ready, around)
     finally:
         await ready.hold.close()
@@ -106,8 +106,8 @@ async def _lease(injection: Injection, token: str) -> tuple[Lease, float]:
     return Lease(injection.fault.name, token, math.ceil(target + length + GRACE)), skew
 
 
-def _intend(injection: Injection, around: Circumstances, lease: Lease, skew: float) -> None:
-    step = injection.step
+def _intend(ready: Ready, around: Circumstances) -> None:
+    injection, step, lease = ready.injection, ready.injection.step, ready.lease
     around.recorder.record(
         Intended(
             at=around.clock.now(),
@@ -116,7 +116,8 @@ def _intend(injection: Injection, around: Circumstances, lease: Lease, skew: flo
             target=step.target,
             lease=lease.name,
             expires=lease.expires,
-            skew=round(skew, 3),
+            skew=round(ready.skew, 3),
+            settles=ready.hold.settles if isinstance(ready.hold, Settling) else 0.0,
             parameters=dict(step.parameters),
             undo=dict(injection.fault.undo(injection.site, lease)),
         ),
