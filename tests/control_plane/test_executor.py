@@ -7,6 +7,7 @@ import stat
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -60,7 +61,7 @@ def test_a_claim_succeeds_once(field: Field) -> None:
     def claim() -> None:
         start.wait()
         with contextlib.suppress(k8s.ConflictError):
-            won.append(execute._claim(field.api, run))
+            won.append(execute.Claim(field.api, run)())
 
     racing = [threading.Thread(target=claim) for _ in range(8)]
     for one in racing:
@@ -81,6 +82,41 @@ def test_a_run_whose_executor_was_killed_is_not_taken_up_by_its_pods_second_star
         assert "carries it out; nothing was done" in second.wait()
     assert field.run() == before
     assert len(field.history(run).all(Intended)) == 1
+
+
+class Faltering:
+    """An API of which the first answer to each kind of call is lost: the call was carried out, and nobody knows."""
+
+    def __init__(self, api: k8s.Api) -> None:
+        self._api = api
+        self._asked: set[tuple[str, str]] = set()
+
+    def __getattr__(self, name: str) -> Any:
+        plain = getattr(self._api, name)
+        if name not in {"find", "get", "create", "patch"}:
+            return plain
+
+        def call(resource: k8s.Resource, *more: Any, **how: Any) -> Any:
+            answer = plain(resource, *more, **how)
+            if (name, resource.plural) not in self._asked:
+                self._asked.add((name, resource.plural))
+                raise k8s.ApiAwayError("no answer came", "wait")
+            return answer
+
+        return call
+
+
+def test_answers_that_are_lost_at_the_start_cost_no_run(field: Field, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AFTERSHOCK_HOME", str(field.home))
+    monkeypatch.setenv("KUBECONFIG", str(field.kubeconfig))
+    run = field.give()
+    said: list[str] = []
+    api: Any = Faltering(field.api)
+    assert execute.execute(api, field.namespace, "slow-1", said.append, place="") == 0
+    assert sum("trying on" in line for line in said) >= 4, said
+    assert len(field.history(run).all(Intended)) == 1
+    assert field.run()["status"]["phase"] == "Finished"
+    assert objects.condition(field.run()["status"]["conditions"], "CleanedUp")["status"] == "True"
 
 
 def deleted(field: Field) -> None:

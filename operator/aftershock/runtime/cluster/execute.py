@@ -11,7 +11,7 @@ import socket
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from msgspec import structs
 
@@ -37,7 +37,7 @@ DEADLINE = 10.0
 """Seconds that one such look may take."""
 
 PATIENCE = 120.0
-"""Seconds for which an executor that starts waits for the API to answer."""
+"""Seconds for which an executor that starts waits for the API to answer, with each of its calls."""
 
 AGAIN = 0.5
 
@@ -45,6 +45,7 @@ CLAIMS = 50
 """Times that claiming is tried while somebody else writes to the Run: its labels, say."""
 
 Say = Callable[[str], object]
+T = TypeVar("T")
 
 
 def execute(api: Api, namespace: str, name: str, say: Say, place: str | None = None) -> int:
@@ -54,15 +55,16 @@ def execute(api: Api, namespace: str, name: str, say: Say, place: str | None = N
     """
     place = os.environ.get(journals.PLACE, "") if place is None else place
     journals.check(place)
-    run = _found(api, namespace, name, say)
-    if run is None:
+    found = _patiently(say, lambda: api.find(RUNS, name, namespace))
+    if found is None:
         say(f"there is no Run {namespace}/{name}; nothing was done")
         return 0
-    if (why := _taken(run)) or (why := _not_its_turn(api, run)):
+    run = found
+    if why := _taken(run) or _patiently(say, lambda: _not_its_turn(api, run)):
         say(f"Run {namespace}/{name}: {why}; nothing was done")
         return 0
     try:
-        run = _claim(api, run)
+        run = _patiently(say, Claim(api, run))
     except (ConflictError, MissingError):
         say(f"Run {namespace}/{name}: somebody else was faster; nothing was done")
         return 0
@@ -72,17 +74,20 @@ def execute(api: Api, namespace: str, name: str, say: Say, place: str | None = N
         retention.tidy(api, namespace, place, say)
 
 
-def _found(api: Api, namespace: str, name: str, say: Say) -> Tree | None:
-    """Ask for the Run; again and again while the API is away: nothing is begun, and an executor that fails is not replaced."""
+def _patiently(say: Say, call: Callable[[], T]) -> T:
+    """Make a call before anything is begun; again and again while the API is away, as an executor that fails is not replaced.
+
+    An answer may have been lost on its way: whatever the call does, it must be no harm to do it twice.
+    """
     end, said = time.monotonic() + PATIENCE, False
     while True:
         try:
-            return api.find(RUNS, name, namespace)
+            return call()
         except ApiAwayError as error:
             if time.monotonic() > end:
                 raise
             if not said:
-                say(f"Run {namespace}/{name}: trying on for {PATIENCE:g} s: {error.problem}")
+                say(f"trying on for {PATIENCE:g} s: {error.problem}")
             said = True
             time.sleep(AGAIN)
 
@@ -117,15 +122,31 @@ def name_of_executor() -> str:
     return os.environ.get("AFTERSHOCK_POD") or f"{socket.gethostname()}/{os.getpid()}"
 
 
-def _claim(api: Api, run: Tree, tries: int = CLAIMS) -> Tree:
-    """Make the Run this executor's. ConflictError where another executor was faster, or it changes all the time."""
-    try:
-        return _claim_once(api, run)
-    except ConflictError:
-        again = api.get(RUNS, run["metadata"]["name"], run["metadata"]["namespace"])
-        if tries <= 1 or _taken(again) or again["metadata"]["uid"] != run["metadata"]["uid"]:
+class Claim:
+    """Makes a Run this executor's, when called; called again after an answer was lost, it knows what it has claimed already."""
+
+    def __init__(self, api: Api, run: Tree) -> None:
+        self._api, self._run, self._lost = api, run, False
+
+    def __call__(self) -> Tree:
+        """Return the Run as it is now. ConflictError where another executor was faster, or it changes all the time."""
+        try:
+            return self._claim(self._run, CLAIMS)
+        except ApiAwayError:
+            self._lost = True
             raise
-        return _claim(api, again, tries - 1)
+
+    def _claim(self, run: Tree, tries: int) -> Tree:
+        try:
+            return _claim_once(self._api, run)
+        except ConflictError:
+            again = self._api.get(RUNS, run["metadata"]["name"], run["metadata"]["namespace"])
+            same = again["metadata"]["uid"] == run["metadata"]["uid"]
+            if same and self._lost and (again.get("status") or {}).get("executor") == name_of_executor():
+                return again
+            if tries <= 1 or _taken(again) or not same:
+                raise
+            return self._claim(again, tries - 1)
 
 
 def _claim_once(api: Api, run: Tree) -> Tree:
@@ -156,7 +177,7 @@ def _carry_out(api: Api, run: Tree, say: Say, place: str) -> int:
     keeper = journals.keeper(folder.journal, place, run["metadata"]["namespace"], say)
     told = _Told(mirror, keeper)
     try:
-        request = inputs.gather(api, run, places)
+        request = _patiently(say, lambda: inputs.gather(api, run, places))
         audience = Audience(
             [keeper.follow],
             say,
