@@ -18,10 +18,15 @@ T = TypeVar("T")
 
 
 async def within(deadline: float, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Return what `call` returns, or raise what it raises; TargetError after `deadline` seconds (the thread goes on)."""
+    """Return what `call` returns, or raise what it raises; TargetError after `deadline` seconds (the thread goes on).
+
+    Not by `asyncio.wait_for`: before Python 3.12 it forgets that it was cancelled if the answer comes at the same moment, and
+    whoever kills again and again would never hear that it is over.
+    """
     running = asyncio.get_running_loop().run_in_executor(_pool, lambda: call(*args, **kwargs))
     try:
-        return await asyncio.wait_for(running, deadline)
+        async with asyncio.timeout(deadline):
+            return await running
     except TimeoutError:
         what = getattr(call, "__name__", "a call")
         raise TargetError(
