@@ -56,8 +56,7 @@ def test_it_shows_the_way_from_apply_to_the_verdict() -> None:
         assert process.returncode == 0, told
         assert "$ kubectl apply -f experiments/db-connection-exhaustion.yaml" in told
         rows = [line.split() for line in told.splitlines() if line.startswith("db-connection-exhaustion-1 ")]
-        phases = [row[2] for row in rows if len(row) > 2]
-        assert "Active" in phases  # half a minute; shorter ones may pass between two writes
+        assert any("Active" in row for row in rows)  # half a minute; shorter ones may pass between two writes
         assert "Passed" in rows[-1]
         (run,) = (home / "runs").iterdir()
         assert str(run / "report.html") in told

@@ -59,7 +59,7 @@ def test_what_is_to_be_left_behind_is_left_and_is_no_later_experiments_run(field
     assert not field.run("slow-1")["metadata"].get("deletionTimestamp")
     field.api.patch(k8s.RUNS, "slow-1", {"metadata": {"ownerReferences": None}}, field.namespace)
     field.api.patch(k8s.EXPERIMENTS, "slow", {"metadata": {"finalizers": None}}, field.namespace)
-    field.apply(field.experiment(timeline=[latency("400ms")]))
+    field.apply(field.experiment(timeline=[latency("2s")]))
     until(lambda: field.ready("slow")[1] == "WaitingForDeletion")
     assert "kubectl delete run slow-1" in field.ready("slow")[2]
     field.api.delete(k8s.RUNS, "slow-1", field.namespace)
