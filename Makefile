@@ -19,7 +19,7 @@ demo-operator: $(STAMP)  ## the same by `kubectl apply`, on a control plane made
 test: setup  ## every test, slow layers last
 	$(BIN)/python -m pytest
 
-test-cluster: setup  ## on real nodes: root on Linux, seven minutes; not yet a part of `make test`
+test-cluster: setup  ## on real nodes: root on Linux, a quarter of an hour; not a part of `make test`, for its time
 	$(BIN)/python -m pytest tests/cluster
 
 soak: setup  ## the storm tests, in full
