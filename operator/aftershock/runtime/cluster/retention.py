@@ -21,7 +21,6 @@ from aftershock.errors import AftershockError, InputError
 from aftershock.model.units import Duration
 from aftershock.runtime import folders
 from aftershock.runtime.cluster import objects
-from aftershock.runtime.cluster.objects import condition
 from aftershock.runtime.folders import RunFolder
 
 
@@ -48,7 +47,7 @@ def throw_away_runs(api: Api, runs: Iterable[Mapping[str, Any]], limits: Limits,
 def _finished(run: Mapping[str, Any]) -> float | None:
     """Return when a run finished; None for one that has not, or that must stay."""
     status = run.get("status") or {}
-    stuck = condition(status.get("conditions") or [], "StuckOnCleanup")
+    stuck = objects.condition(status.get("conditions") or [], "StuckOnCleanup")
     going = run["metadata"].get("deletionTimestamp")
     if status.get("phase") != "Finished" or going or (stuck is not None and stuck.get("status") == "True"):
         return None

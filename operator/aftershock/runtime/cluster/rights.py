@@ -7,7 +7,7 @@ Each line says what it is for. A test takes each away in turn, and sees the part
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import yaml
 
@@ -184,10 +184,7 @@ def _places(right: Right, namespaces: Sequence[str | None]) -> list[tuple[str | 
 
 def table() -> dict[str, dict[str, Any]]:
     """Return all rules: part, scope, rules. Scopes without a rule are left out."""
-    return {part: {scope: found for scope in _SCOPES if (found := rules(part, scope))} for part in PARTS}
-
-
-_SCOPES: tuple[Scope, ...] = ("namespace", "services", "cluster", "regionFaults")
+    return {part: {scope: found for scope in get_args(Scope) if (found := rules(part, scope))} for part in PARTS}
 
 
 def text() -> str:
