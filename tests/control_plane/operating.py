@@ -16,6 +16,7 @@ from typing import Any
 
 from aftershock.adapters import home
 from aftershock.adapters import kubernetes as k8s
+from aftershock.errors import AftershockError
 from aftershock.runtime.cluster import objects
 from component.conftest import end, free_port, start_toxiproxy
 from control_plane.conftest import new_namespace, until
@@ -238,6 +239,15 @@ class Field:
         until(lambda: self.status(name).get("executor"))
         return int(self.status(name)["executor"].rpartition("/")[2])
 
+    def tell(self) -> None:
+        """Print what parts said and what Runs are not over: a test that failed shows it."""
+        for said in sorted(self.state.glob("*.said")):
+            print(f"{said.name}: {said.read_text()[-5000:]}")
+        with suppress(AftershockError):
+            for run in self.api.list(k8s.RUNS, self.namespace):
+                if run["metadata"].get("finalizers"):
+                    print(json.dumps(run, indent=1)[:5000])
+
     # Parts
 
     def operator(self, *words: str, kubeconfig: Path | None = None) -> Part:
@@ -289,8 +299,10 @@ def field_on(api: k8s.Api, kubeconfig: Path, toxiproxy: str, state: Path) -> Ite
         counting(toxiproxy, injected) as counted,
         ExitStack() as ending,
     ):
+        one = Field(api, namespace, kubeconfig, state, counted, service, ending, injected)
         ending.callback(end_executors, state)
-        yield Field(api, namespace, kubeconfig, state, counted, service, ending, injected)
+        ending.callback(one.tell)
+        yield one
 
 
 def end_executors(state: Path) -> None:

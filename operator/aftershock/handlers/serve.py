@@ -4,10 +4,13 @@ import asyncio
 import logging
 import os
 import signal
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain, repeat
 from typing import Any
 
 import kopf
@@ -75,15 +78,16 @@ async def _serve(api: Api, asked: Asked, say: Say) -> None:
         health.serve(asked.health_port, operator.amiss)
     working = asyncio.create_task(operator.work())
     beside = asyncio.create_task(_beside(looking, Rights(api, "operator", namespaces, Teller(say).amiss), say))
-    watching = asyncio.create_task(_watch(operator, asked, say, stop))
     await _say_absent(api, asked.namespaces, say)
     say(f"watching {', '.join(asked.namespaces) or 'all namespaces'} of {api.server}")
-    stopped = asyncio.create_task(stop.wait())
-    await asyncio.wait([stopped, watching], return_when=asyncio.FIRST_COMPLETED)
+    threading.Thread(
+        target=_watch, args=(operator, asked, say, asyncio.get_running_loop()), name="watch", daemon=True
+    ).start()
+    await stop.wait()
     say("ending; runs that go on are left alone")
-    for task in (working, watching, beside):
+    for task in (working, beside):
         task.cancel()
-    await asyncio.wait([working, watching, beside], timeout=1)
+    await asyncio.wait([working, beside], timeout=1)
     os._exit(0)  # threads may be waiting for an API that is away; executors are processes of their own
 
 
@@ -140,36 +144,43 @@ async def _say_absent(api: Api, namespaces: Sequence[str], say: Say) -> None:
                 say(f"there is no namespace {name} yet: see whether it is the one that is meant")
 
 
-async def _watch(operator: Operator, asked: Asked, say: Say, stop: asyncio.Event) -> None:
-    """Watch until a signal ends it; a watch that fails is begun anew, as levels and not edges are what counts."""
+def _watch(operator: Operator, asked: Asked, say: Say, loop: asyncio.AbstractEventLoop) -> None:
+    """Watch for ever, in a thread and a loop of kopf's own; a watch that fails is begun anew, as levels and not edges count.
+
+    Of its own, because kopf takes every task of its loop that is younger than itself for one of its own: where it fails, it
+    cancels them all, the operator's work too.
+    """
     for name in ("kopf", "aiohttp"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    while not stop.is_set():
-        ready = asyncio.Event()
-        ours_again = asyncio.create_task(_signals_once(ready, stop))
+    while True:
         try:
-            await kopf.operator(
-                registry=registry(operator),
-                ready_flag=ready,
-                settings=settings(),
-                clusterwide=not asked.namespaces,
-                namespaces=list(asked.namespaces),
-                standalone=True,
-                stop_flag=stop,
-            )
+            asyncio.run(_watch_once(operator, asked, loop))
+            why = "kopf has left"
         except Exception as error:  # noqa: BLE001 - whatever ended it, somebody has to watch
-            say(f"the watch ended: {str(error).strip() or type(error).__name__}; it is begun anew")
-            await asyncio.sleep(WAITING)
-        else:
-            return
-        finally:
-            ours_again.cancel()
+            why = str(error).strip() or type(error).__name__
+        say(f"the watch ended: {why}; it is begun anew")
+        time.sleep(WAITING)
 
 
-async def _signals_once(ready: asyncio.Event, stop: asyncio.Event) -> None:
-    """Take the signals back from kopf, which takes them for itself and then ends at leisure."""
-    await ready.wait()
-    _heed_signals(stop)
+async def _watch_once(operator: Operator, asked: Asked, loop: asyncio.AbstractEventLoop) -> None:
+    await kopf.operator(
+        registry=registry(operator, loop),
+        settings=settings(),
+        clusterwide=not asked.namespaces,
+        namespaces=list(asked.namespaces),
+        standalone=True,
+    )
+
+
+class Patiently:
+    """The seconds before each further try of a call, without end: an API that is away is asked until it answers."""
+
+    def __init__(self, *first: float) -> None:
+        self._first = first
+
+    def __iter__(self) -> Iterator[float]:
+        """Return a new run of seconds, of which the last is repeated."""
+        return chain(self._first, repeat(self._first[-1]))
 
 
 def settings() -> kopf.OperatorSettings:
@@ -182,14 +193,18 @@ def settings() -> kopf.OperatorSettings:
     chosen.watching.client_timeout = 330
     chosen.watching.connect_timeout = 10
     chosen.watching.reconnect_backoff = 0.2
-    chosen.networking.error_backoffs = [0.2, 0.5, 1, 1, 1, 1, 1, 1]
+    chosen.networking.error_backoffs = Patiently(0.2, 0.5, 1)
     chosen.queueing.exit_timeout = 1.0
+    chosen.process.ultimate_exiting_timeout = None  # it would be the whole process that is killed
     return chosen
 
 
-def registry(operator: Operator) -> kopf.OperatorRegistry:
-    """Return the handlers: each hands what it saw to the operator."""
+def registry(operator: Operator, loop: asyncio.AbstractEventLoop) -> kopf.OperatorRegistry:
+    """Return the handlers: each hands what it saw to the operator, whose loop that is, in the order in which it was seen."""
     kinds = kopf.OperatorRegistry()
+
+    def hand(take: Callable[..., object], *what: object) -> None:
+        loop.call_soon_threadsafe(take, *what)
 
     @kopf.on.login(registry=kinds)
     def login(**arguments: Any) -> kopf.ConnectionInfo | None:
@@ -197,18 +212,18 @@ def registry(operator: Operator) -> kopf.OperatorRegistry:
 
     @kopf.on.event(GROUP, VERSION, EXPERIMENTS.plural, registry=kinds)
     async def experiment(event: kopf.RawEvent, **_: Any) -> None:
-        operator.experiment_seen(dict(event["object"]), gone=event["type"] == "DELETED")
+        hand(partial(operator.experiment_seen, gone=event["type"] == "DELETED"), dict(event["object"]))
 
     @kopf.on.event(GROUP, VERSION, RUNS.plural, registry=kinds)
     async def run(event: kopf.RawEvent, **_: Any) -> None:
-        operator.run_shown(dict(event["object"]), gone=event["type"] == "DELETED")
+        hand(partial(operator.run_shown, gone=event["type"] == "DELETED"), dict(event["object"]))
 
     @kopf.on.event(GROUP, VERSION, STACKS.plural, registry=kinds)
     async def stack(event: kopf.RawEvent, **_: Any) -> None:
-        operator.stack_seen(dict(event["object"]))
+        hand(operator.stack_seen, dict(event["object"]))
 
     @kopf.on.event(GROUP, VERSION, ERAS.plural, registry=kinds)
     async def era(**_: Any) -> None:
-        operator.era_seen()
+        hand(operator.era_seen)
 
     return kinds
