@@ -20,6 +20,7 @@ from aftershock.errors import InputError
 Tree = dict[str, Any]
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _PATHS = {"certificate-authority", "client-certificate", "client-key", "tokenFile"}
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _SECTIONS = {"clusters": "cluster", "users": "user", "contexts": "context"}
 _UNKNOWN = {
     "auth-provider": "kubectl has taken it out too: `exec` with your provider's plugin does the same",
@@ -98,7 +99,7 @@ def _merged(paths: Sequence[Path]) -> Tree:
 
 def _read(path: Path) -> Tree:
     try:
-        tree = yaml.safe_load(path.read_bytes())
+        tree = yaml.load(path.read_bytes(), _LOADER)  # noqa: S506 - a safe one, either way
     except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
         raise _amiss(str(path), f"it can't be read: {error}", "see whether `kubectl config view` reads it") from None
     if not isinstance(tree or {}, dict):

@@ -34,7 +34,7 @@ LONGEST = 1000
 """Characters of a condition's message."""
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)  # not frozen: whoever passes an exception on gives it another traceback
 class Lacking(Exception):
     """Why a Run can't start. `reason` is a condition's; `final` if waiting would not help."""
 

@@ -228,6 +228,7 @@ class Runs:
         """Raise Lacking where an executor has just given the Run back, or ended before it claimed it."""
         uid, now = run["metadata"]["uid"], time.monotonic()
         tries, again = self._tries.get(uid, (0, 0.0))
+        self._still_waits(run, launched=bool(tries))
         if tries and (now < again or overdue(created(run), datetime.now(UTC), _patience(run))):
             said = objects.condition((run.get("status") or {}).get("conditions") or [], "Started")
             if said is not None and said["status"] == "False":
@@ -236,6 +237,13 @@ class Runs:
         waiting = {each["metadata"]["uid"] for each in self.waiting()}
         self._tries = {each: tried for each, tried in self._tries.items() if each in waiting}
         self._tries[uid] = (tries + 1, now + min(2.0**tries, LONGEST_PAUSE))
+
+    def _still_waits(self, run: Tree, *, launched: bool) -> None:
+        """Raise ConflictError where an executor has had the Run since this look began; one that was launched, the API tells."""
+        meta = run["metadata"]
+        found = self._api.get(RUNS, meta["name"], meta["namespace"]) if launched else self._world.run(key(run))
+        if found is None or found["metadata"]["uid"] != meta["uid"] or not _waits(facts(found)):
+            raise ConflictError(f"the Run {meta['name']} was claimed meanwhile", "look again")
 
     def _wait(self, run: Tree, lacking: Lacking) -> None:
         """Write what the Run waits for, or that it has waited for too long."""
