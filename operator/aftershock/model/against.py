@@ -10,10 +10,11 @@ from aftershock.model.check import FaultType, Unread
 from aftershock.model.experiment import Experiment, Injection
 from aftershock.model.load import Document
 from aftershock.model.problem import Path, Problem, choose
-from aftershock.model.stack import Database, Link, Node, Region, Stack, StackSpec, Workload
+from aftershock.model.stack import Cache, Database, Link, Node, Region, Stack, StackSpec, Workload
 
 TARGETS = {
     "database": "databases",
+    "cache": "caches",
     "link": "links",
     "workload": "workloads",
     "region": "regions",
@@ -96,7 +97,9 @@ def _target(
 
 def names(spec: StackSpec, kind: str) -> list[str]:
     """Return the names of the Stack's targets of one kind."""
-    targets: list[Database] | list[Link] | list[Workload] | list[Region] | list[Node] = getattr(spec, TARGETS[kind])
+    targets: list[Database] | list[Cache] | list[Link] | list[Workload] | list[Region] | list[Node] = getattr(
+        spec, TARGETS[kind]
+    )
     named = [target.name for target in targets]
     if kind == "region":
         said = [workload.region for workload in spec.workloads] + [database.region for database in spec.databases]

@@ -5,7 +5,7 @@ from typing import Literal
 from aftershock.model.metadata import ApiVersion, Metadata, Record, Secret
 from aftershock.model.units import Duration
 
-TargetKind = Literal["database", "link", "workload", "region", "node", "load"]
+TargetKind = Literal["database", "cache", "link", "workload", "region", "node", "load"]
 """What a fault can be held at: parts that a Stack names, or the experiment's load."""
 
 
@@ -57,6 +57,15 @@ class LinkedService(Record, frozen=True, kw_only=True):
 
     name: str
     port: int
+
+
+class Cache(Record, frozen=True, kw_only=True):
+    """A cache, reached directly. `url` is `redis://:password@host:port/database`, and as secret as its password."""
+
+    name: str
+    engine: Literal["redis"] = "redis"
+    url: Secret
+    region: str | None = None
 
 
 class Link(Record, frozen=True, kw_only=True):
@@ -178,6 +187,30 @@ class LedgerProbe(Record, frozen=True, kw_only=True):
     auth: HttpAuth | None = None
 
 
+class ReadYourWritesProbe(Record, frozen=True, kw_only=True):
+    """Writes through an entry point and reads the same at once, as a client does that wants to see what it has just done.
+
+    `write` gets `POST {"id": …, "text": …}` and acknowledges with 2xx. `read` has `{id}` in its URL; it is asked with the
+    cookies that came with the acknowledgement. 200 is fresh, and good; 404 is stale.
+    """
+
+    write: str
+    read: str
+    headers: dict[str, str] = {}
+    auth: HttpAuth | None = None
+
+
+class ReplicaLagProbe(Record, frozen=True, kw_only=True):
+    """A heartbeat on the primary that `database`, a replica, follows: its latency is how far behind the replica is.
+
+    That is the age of the oldest heartbeat that the replica doesn't have yet, and 0 if it has all. Good: it could be
+    measured; with `below`, it is less than that. Needs PostgreSQL on both sides, and no table.
+    """
+
+    database: str
+    below: Duration | None = None
+
+
 class Indicator(Record, frozen=True, kw_only=True):
     """Something measured from a client's side, each `every`; no answer within `timeout` is a failure. One probe kind."""
 
@@ -188,6 +221,8 @@ class Indicator(Record, frozen=True, kw_only=True):
     sql: SqlProbe | None = None
     promql: PromqlProbe | None = None
     ledger: LedgerProbe | None = None
+    read_your_writes: ReadYourWritesProbe | None = None
+    replica_lag: ReplicaLagProbe | None = None
 
 
 class Allow(Record, frozen=True, kw_only=True):
@@ -202,13 +237,14 @@ class Allow(Record, frozen=True, kw_only=True):
 
 
 class StackSpec(Record, frozen=True, kw_only=True):
-    """Databases, workloads, links, regions, entry points and indicators of one deployment."""
+    """Databases, caches, workloads, links, regions, entry points and indicators of one deployment."""
 
     era: str
     environment: Literal["test", "staging", "production"]
     allow: Allow = Allow()
     toxiproxies: list[ToxiproxyServer] = []
     databases: list[Database] = []
+    caches: list[Cache] = []
     links: list[Link] = []
     workloads: list[Workload] = []
     regions: list[Region] = []

@@ -30,16 +30,17 @@ class Answer:
     """One response, as far as it was read.
 
     `status` and `body` (empty unless `keep`) count once `feed` or `close` said True and `problem` is None. `begun`: a
-    byte came. `reusable`: another request may follow on the same connection.
+    byte came. `reusable`: another request may follow on the same connection. `head`: status line and headers, once whole.
     """
 
     __slots__ = (
         "_buffer", "_head_only", "_interim", "_keep", "_left", "_limit", "_parts", "_size", "_step", "_trailer", "begun",
-        "complete", "problem", "reusable", "status",
+        "complete", "head", "problem", "reusable", "status",
     )  # fmt: skip
 
     def __init__(self, *, head_only: bool = False, keep: bool = True, limit: int = BODY_LIMIT) -> None:
         self.status = 0
+        self.head = b""
         self.begun = False
         self.complete = False
         self.reusable = True
@@ -105,6 +106,7 @@ class Answer:
         if status is None or not _HEADERS.match(head, status.end()):
             return self._fail("its status line or a header is malformed")
         self.status = int(status[2])
+        self.head = head
         if self.status < 200:
             return self._skip_interim()
         return self._frame(head, http_1_0=status[1] == b"0")

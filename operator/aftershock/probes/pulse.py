@@ -91,8 +91,11 @@ class Pulse:
             self.beat(now)
         self.schedule.stop()
 
-    def settle(self, request: Request, kind: str | None) -> bool:
-        """Take what became of a request: None is good. False when that was settled before."""
+    def settle(self, request: Request, kind: str | None, took: int | None = None) -> bool:
+        """Take what became of a request: None is good. False when that was settled before.
+
+        `took`: its latency in nanoseconds, where it measured another one than the time from due to now.
+        """
         if request.settled:
             return False
         request.settled = True
@@ -101,7 +104,7 @@ class Pulse:
             seen = min(
                 seen, request.due + self._timeout
             )  # it failed at its deadline, however late this process woke up
-        request.slice.settle(request.due, seen, UNSENT if self.blind else kind)
+        request.slice.settle(request.due, seen, UNSENT if self.blind else kind, took)
         return True
 
     def expire(self, now: int) -> None:

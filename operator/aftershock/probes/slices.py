@@ -20,7 +20,7 @@ UNSENT = "unsent"
 class Open:
     """A slice that is being filled. Times are nanoseconds since the run's origin."""
 
-    __slots__ = ("bad", "good", "n", "pending", "planned", "unsent")
+    __slots__ = ("bad", "good", "n", "pending", "planned", "took", "unsent")
 
     def __init__(self, n: int) -> None:
         self.n = n
@@ -28,13 +28,18 @@ class Open:
         self.pending = 0
         self.unsent = 0
         self.good: list[tuple[int, int]] = []
+        self.took: list[int] = []
         self.bad: list[tuple[int, int, str]] = []
 
-    def settle(self, due: int, seen: int, kind: str | None) -> None:
-        """Count one request that was due at `due` and came out at `seen`: good when `kind` is None."""
+    def settle(self, due: int, seen: int, kind: str | None, took: int | None = None) -> None:
+        """Count one request that was due at `due` and came out at `seen`: good when `kind` is None.
+
+        `took`: its latency, where that is not the time from one to the other.
+        """
         self.pending -= 1
         if kind is None:
             self.good.append((due, seen))
+            self.took.append(seen - due if took is None else took)
         elif kind == UNSENT:
             self.unsent += 1
         else:
@@ -93,7 +98,7 @@ class Fold:
             n=slice_.n,
             planned=slice_.planned,
             unsent=slice_.unsent,
-            latency=dict(Counter([bucket((seen - due) / SECOND) for due, seen in slice_.good])),
+            latency=dict(Counter([bucket(took / SECOND) for took in slice_.took])),
             good=slice_.good,
             bad=slice_.bad,
         )

@@ -12,9 +12,11 @@ import threading
 import time
 from collections import deque
 from contextlib import suppress
+from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
 from queue import SimpleQueue
+from typing import Any, Protocol
 
 import psycopg
 from psycopg import conninfo
@@ -64,15 +66,75 @@ def failure(error: psycopg.Error) -> str:
     return next((kind for words, kind in _REFUSALS if words in text), "error")
 
 
-class Session:
-    """A thread with a connection. The loop gives it one request at a time; `done` gets what became of each."""
+@dataclass(frozen=True)
+class Found:
+    """What a query came to: `kind` is None when it was good; `took` its latency in nanoseconds, where it measured one."""
 
-    def __init__(self, sql: "Sql") -> None:
+    kind: str | None
+    took: int | None = None
+
+
+class Line(Protocol):
+    """What a session asks through: a connection, or several that belong together."""
+
+    @property
+    def broken(self) -> bool:
+        """Tell whether it is of no more use."""
+
+    def cut(self) -> None:
+        """Break it under whoever waits for it; from another thread."""
+
+    def close(self) -> None:
+        """Close it."""
+
+
+class Wire:
+    """One connection."""
+
+    def __init__(self, connection: "psycopg.Connection[tuple[object, ...]]") -> None:
+        self.connection = connection
+
+    @property
+    def broken(self) -> bool:
+        """Tell whether it is of no more use."""
+        return self.connection.broken
+
+    def cut(self) -> None:
+        """Shut its socket down: whoever waits for an answer has an error at once."""
+        with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(self.connection.pgconn.socket)) as sock:
+            sock.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Close it."""
+        with suppress(psycopg.Error):
+            self.connection.close()
+
+
+class Desk(Protocol):
+    """What sessions work for. All but `done` may take as long as they do: sessions are threads of their own."""
+
+    def connect(self) -> Any:
+        """Open a Line; psycopg.Error where that fails."""
+
+    def ask(self, line: Any) -> Found:
+        """Run what is to be run; psycopg.Error where that fails."""
+
+    def explain(self, text: str) -> None:
+        """Put on record what no kind of failure tells."""
+
+    def done(self, session: "Session", request: Request, found: Found) -> None:
+        """Take what became of a request."""
+
+
+class Session:
+    """A thread with a line. The loop gives it one request at a time; `done` gets what became of each."""
+
+    def __init__(self, desk: Desk) -> None:
         self.used = 0.0
-        self._sql = sql
+        self._desk = desk
         self._jobs: SimpleQueue[Request | None] = SimpleQueue()
         self._lock = threading.Lock()
-        self._connection: psycopg.Connection[tuple[object, ...]] | None = None
+        self._line: Line | None = None
         self._carries: Request | None = None
         threading.Thread(target=self._work, daemon=True).start()
 
@@ -86,67 +148,62 @@ class Session:
         self._jobs.put(None)
 
     def cut(self, request: Request) -> None:
-        """Break the connection under a query that hangs, if it still does."""
-        with self._lock, suppress(OSError, psycopg.Error):
-            if self._carries is request and self._connection is not None:
-                with socket.socket(fileno=os.dup(self._connection.pgconn.socket)) as sock:
-                    sock.shutdown(socket.SHUT_RDWR)
+        """Break the line under a query that hangs, if it still does."""
+        with self._lock:
+            if self._carries is request and self._line is not None:
+                self._line.cut()
 
     def _work(self) -> None:
         while (request := self._jobs.get()) is not None:
-            kind = self._outcome()
+            found = self._outcome()
             with self._lock:
                 self._carries = None
-            self._sql.done(self, request, kind)
+            self._desk.done(self, request, found)
         self._hang_up()
 
-    def _outcome(self) -> str | None:
+    def _outcome(self) -> Found:
         """Run the query, a second time where a reused connection was dead."""
-        reused = self._connection is not None
-        kind = self._attempt()
-        return self._attempt() if reused and kind is not None and self._connection is None else kind
+        reused = self._line is not None
+        found = self._attempt()
+        return self._attempt() if reused and found.kind is not None and self._line is None else found
 
-    def _attempt(self) -> str | None:
+    def _attempt(self) -> Found:
         try:
-            if self._connection is None:
-                connection = self._sql.connect()
+            if self._line is None:
+                line = self._desk.connect()
                 with self._lock:
-                    self._connection = connection
-            return self._sql.ask(self._connection)
+                    self._line = line
+            return self._desk.ask(self._line)
         except psycopg.Error as error:
-            if self._connection is not None and self._connection.broken:
+            if self._line is not None and self._line.broken:
                 self._hang_up()
             kind = failure(error)
             if kind == "error":
-                self._sql.explain(str(error))
-            return kind
+                self._desk.explain(str(error))
+            return Found(kind)
         except (
             ValueError,
             OverflowError,
             OSError,
         ) as error:  # a value that Python can't hold; a thread must outlive it
-            self._sql.explain(repr(error))
-            return "error"
+            self._desk.explain(repr(error))
+            return Found("error")
 
     def _hang_up(self) -> None:
-        with self._lock, suppress(psycopg.Error):
-            connection, self._connection = self._connection, None
-            if connection is not None:
-                connection.close()
+        with self._lock:
+            line, self._line = self._line, None
+            if line is not None:
+                line.close()
 
 
-class Sql:
-    """Runs one query as `SqlProbe` says. Good: it answers, and its first value is what was expected."""
+class Sessions:
+    """The sessions of one indicator, at most SESSIONS: hands queries out, takes in what became of them."""
 
-    def __init__(self, pulse: Pulse, wanted: SqlProbe, means: Means, *, database: Database, timeout: float) -> None:
-        self._pulse = pulse
-        self._note = means.note
-        self._query = wanted.query.encode("utf-8")
-        self._expect = wanted.expect
-        self._dsn = _dsn(database, means.folder, timeout)
+    def __init__(self, pulse: Pulse, means: Means, desk: Desk) -> None:
+        self._pulse, self._note, self._desk = pulse, means.note, desk
         self._idle: list[Session] = []
         self._count = 0
-        self._results: deque[tuple[Session, Request, str | None]] = deque()
+        self._results: deque[tuple[Session, Request, Found]] = deque()
         self._said: deque[str] = deque()
         self._bell = os.eventfd(0, os.EFD_NONBLOCK)
         means.loop.watch(self._bell, READ, self._take)
@@ -158,7 +215,7 @@ class Sql:
         if self._idle:
             session = self._idle.pop()
         elif self._count < SESSIONS:
-            session = Session(self)
+            session = Session(self._desk)
             self._count += 1
         else:
             self._pulse.settle(request, UNSENT)
@@ -182,36 +239,48 @@ class Sql:
         while self._said:
             self._note(self._said.popleft())
         while self._results:
-            session, request, kind = self._results.popleft()
+            session, request, found = self._results.popleft()
             session.used = time.monotonic()
             self._idle.append(session)
-            self._pulse.settle(request, kind)
+            self._pulse.settle(request, found.kind, found.took)
 
     # What sessions call, from their threads.
-
-    def connect(self) -> "psycopg.Connection[tuple[object, ...]]":
-        """Open a connection; psycopg.Error where that fails."""
-        return psycopg.connect(self._dsn, autocommit=True)
-
-    def ask(self, connection: "psycopg.Connection[tuple[object, ...]]") -> str | None:
-        """Run the query; return the kind of failure, None when it is good."""
-        cursor = connection.execute(self._query)
-        if self._expect is None:
-            return None
-        row = cursor.fetchone() if cursor.description else None
-        return None if row and str(row[0]) == self._expect else "body"
 
     def explain(self, text: str) -> None:
         """Put on record what no kind of failure tells."""
         self._said.append(f"a query failed: {text.partition(chr(10))[0]}")
 
-    def done(self, session: Session, request: Request, kind: str | None) -> None:
+    def done(self, session: Session, request: Request, found: Found) -> None:
         """Hand back what became of a request."""
-        self._results.append((session, request, kind))
+        self._results.append((session, request, found))
         os.eventfd_write(self._bell, 1)
 
 
-def _dsn(database: Database, folder: Path, timeout: float) -> str:
+class Sql:
+    """Runs one query as `SqlProbe` says. Good: it answers, and its first value is what was expected."""
+
+    def __init__(self, pulse: Pulse, wanted: SqlProbe, means: Means, *, database: Database, timeout: float) -> None:
+        self._query = wanted.query.encode("utf-8")
+        self._expect = wanted.expect
+        self._dsn = limited(database, means.folder, timeout)
+        sessions = Sessions(pulse, means, self)
+        self.send, self.abandon = sessions.send, sessions.abandon
+        self.explain, self.done = sessions.explain, sessions.done
+
+    def connect(self) -> Wire:
+        """Open a connection; psycopg.Error where that fails."""
+        return Wire(psycopg.connect(self._dsn, autocommit=True))
+
+    def ask(self, line: Wire) -> Found:
+        """Run the query."""
+        cursor = line.connection.execute(self._query)
+        if self._expect is None:
+            return Found(None)
+        row = cursor.fetchone() if cursor.description else None
+        return Found(None if row and str(row[0]) == self._expect else "body")
+
+
+def limited(database: Database, folder: Path, timeout: float) -> str:
     """Return the connection string with limits; what it holds is never shown, not even when it is wrong."""
     text = secrets.read(database.dsn, folder)
     try:

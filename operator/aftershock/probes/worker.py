@@ -29,6 +29,7 @@ from aftershock.probes.order import Order, Ping, Pong, Rates, Ready, Refused, Se
 from aftershock.probes.pipe import Lines, Out
 from aftershock.probes.promql import Promql
 from aftershock.probes.pulse import Probe, Pulse
+from aftershock.probes.read_your_writes import ReadYourWrites
 from aftershock.probes.request import Place, Url
 from aftershock.probes.schedule import MOST, SECOND, Schedule, Steady, Steps, nanoseconds
 from aftershock.probes.slices import Fold
@@ -106,6 +107,9 @@ class Worker:
             ledger = Ledger(pulse, indicator.ledger, means, name=indicator.name, prefix=prefix, numbers=self._numbers)
             self._ledgers.append(ledger)
             return ledger
+        if indicator.read_your_writes is not None:
+            prefix = f"{self._order.token}-{indicator.name}-{self._order.counted}-"
+            return ReadYourWrites(pulse, indicator.read_your_writes, means, prefix=prefix, numbers=self._numbers)
         return self._sql(indicator, pulse, means)
 
     def _whose(self) -> str:
@@ -115,15 +119,22 @@ class Worker:
         return "load-" if self._order.shards == 1 else f"load-{self._order.shard}-"
 
     def _sql(self, indicator: Indicator, pulse: Pulse, means: Means) -> Probe:
+        """Return a probe that asks databases: psycopg costs more to import than all the rest."""
+        if (lag := indicator.replica_lag) is not None:
+            from aftershock.probes.replica_lag import ReplicaLag  # noqa: PLC0415
+
+            return ReplicaLag(pulse, lag, means, stack=self._order.stack, timeout=indicator.timeout)
         wanted = indicator.sql
         if wanted is None:
-            raise InputError(f"indicator {indicator.name} measures nothing", "give it http, sql, promql or ledger")
+            raise InputError(
+                f"indicator {indicator.name} measures nothing", "give it http, sql, ledger or another probe"
+            )
         database = next((each for each in self._order.stack.spec.databases if each.name == wanted.database), None)
         if database is None:
             raise InputError(
                 f"indicator {indicator.name}: the stack has no database {wanted.database}", "add it under `databases:`"
             )
-        from aftershock.probes.sql import Sql  # noqa: PLC0415  # psycopg costs more to import than all the rest
+        from aftershock.probes.sql import Sql  # noqa: PLC0415
 
         return Sql(pulse, wanted, means, database=database, timeout=indicator.timeout)
 

@@ -35,6 +35,7 @@ receives. `toxicity` is the share of connections that meet it, 7% at the least: 
 """
 TARGETS = {
     "database": "a database of the Stack",
+    "cache": "a cache of the Stack",
     "link": "a link of the Stack, through its Toxiproxy",
     "workload": "a workload of the Stack",
     "region": "a region of the Stack: one that it lists, or that a workload or database of it names",

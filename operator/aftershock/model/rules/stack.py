@@ -12,6 +12,7 @@ from aftershock.model.rules.making import (
     also,
     exactly_one,
     labels,
+    more_than_zero,
     once,
     reference,
     texts,
@@ -19,6 +20,7 @@ from aftershock.model.rules.making import (
 )
 from aftershock.model.stack import (
     BasicAuth,
+    Cache,
     Database,
     HttpAuth,
     HttpProbe,
@@ -29,7 +31,9 @@ from aftershock.model.stack import (
     Node,
     PidFileControl,
     PromqlProbe,
+    ReadYourWritesProbe,
     Region,
+    ReplicaLagProbe,
     Setting,
     SqlProbe,
     StackSpec,
@@ -128,7 +132,7 @@ _HEADERS = {
 
 
 @also(headers=_HEADERS)
-def _header_lines(probe: HttpProbe | LedgerProbe) -> Findings:
+def _header_lines(probe: HttpProbe | LedgerProbe | ReadYourWritesProbe) -> Findings:
     for key, value in probe.headers.items():
         for message, advice in (*names.header(key), *names.header_value(value)):
             yield ("headers", key), message, advice
@@ -157,6 +161,12 @@ def _promql_bounds(probe: PromqlProbe) -> Findings:
         yield ("atLeast",), message, "no value is within; swap them"
 
 
+@also(Cel("self.read.contains('{id}')", "a client reads what it wrote: write `{id}` in the URL", at=".read"))
+def _reads_what_it_wrote(probe: ReadYourWritesProbe) -> Findings:
+    if "{id}" not in probe.read:
+        yield ("read",), f"no `{{id}}` in {probe.read!r}", "a client reads what it wrote: write `{id}` in the URL"
+
+
 @also(
     every=valid(Cel(f"{cel.duration('self')} >= duration('1ms')", "probe each 1ms at the most often")),
     timeout=valid(MORE_THAN_ZERO),
@@ -178,6 +188,15 @@ def _refers(items: str, field: str, to: str, *, always: bool = True) -> Cel:
     _refers("links", "toxiproxy", to="toxiproxies", always=False),
     _refers("settings", "workload", to="workloads"),
     _refers("indicators", "sql.database", to="databases", always=False),
+    Cel(
+        cel.each(
+            "self.indicators",
+            "!has(one.replicaLag) || (has(self.databases) && self.databases.exists(known, known.role == 'replica'"
+            " && known.name == one.replicaLag.database))",
+        ),
+        "`replicaLag.database` has to be a replica of this stack",
+        at=".indicators",
+    ),
 )
 def _stack_references(spec: StackSpec) -> Findings:
     databases, workloads = spec.databases, spec.workloads
@@ -190,6 +209,9 @@ def _stack_references(spec: StackSpec) -> Findings:
     for place, indicator in enumerate(spec.indicators):
         wanted = getattr(getattr(indicator, "sql", None), "database", None)
         yield from reference(("indicators", place, "sql", "database"), wanted, databases, "database", "a database")
+        wanted = getattr(getattr(indicator, "replica_lag", None), "database", None)
+        replicas = [database for database in databases if getattr(database, "role", "replica") == "replica"]
+        yield from reference(("indicators", place, "replicaLag", "database"), wanted, replicas, "replica", "a replica")
 
 
 _FOLLOWED = "self.databases.exists(known, known.role == 'primary' && known.name == one.of)"
@@ -238,11 +260,13 @@ def _nothing(_: object) -> Findings:
     yield from ()
 
 
+_LISTS = ("toxiproxies", "databases", "caches", "links", "workloads", "regions", "nodes", "settings", "indicators")
 RULES: Rules = {
     SupervisorControl: (texts(url=names.supervisor_url, program=names.called),),
     PidFileControl: (texts(path=names.something),),
     ToxiproxyServer: (texts(name=names.label, url=names.url),),
     Database: (texts(name=names.label, region=names.label), _database_of),
+    Cache: (texts(name=names.label, region=names.label),),
     Link: (
         Rule(_nothing, fields={"toxiproxy": _NAMED}),
         texts(name=names.label, proxy=names.called, from_=names.label, to=names.label),
@@ -270,10 +294,19 @@ RULES: Rules = {
     ),
     PromqlProbe: (texts(url=names.url, query=names.something), _promql_bounds),
     LedgerProbe: (texts(write=names.url, read=names.url), _header_lines),
-    Indicator: (texts(name=names.label), exactly_one("http", "sql", "promql", "ledger"), _indicator_times),
+    ReadYourWritesProbe: (texts(write=names.url, read=names.url), _header_lines, _reads_what_it_wrote),
+    ReplicaLagProbe: (
+        Rule(_nothing, fields={"database": _NAMED}),
+        more_than_zero("below"),
+    ),
+    Indicator: (
+        texts(name=names.label),
+        exactly_one("http", "sql", "promql", "ledger", "read_your_writes", "replica_lag"),
+        _indicator_times,
+    ),
     StackSpec: (
         texts(era=names.name),
-        *map(once, ("toxiproxies", "databases", "links", "workloads", "regions", "nodes", "settings", "indicators")),
+        *map(once, _LISTS),
         _stack_references,
         _replicas_follow,
         _links_are_apart,

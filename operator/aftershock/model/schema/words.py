@@ -58,6 +58,7 @@ WORDS: Mapping[str, Mapping[str, str]] = {
         "allow": "What is forbidden unless both Stack and Experiment allow it.",
         "toxiproxies": "The Toxiproxies through which links pass.",
         "databases": "Databases that may be targets, or be asked.",
+        "caches": "Caches that may be targets.",
         "links": "Connections that pass through Toxiproxy, or shall for the length of a run, and may be targets.",
         "workloads": "Parts that run, and may be targets.",
         "regions": "Regions that may be lost as a whole.",
@@ -95,6 +96,12 @@ WORDS: Mapping[str, Mapping[str, str]] = {
         "secretRef": "A key of a Kubernetes Secret that has the value.",
     },
     "SecretRef": {"name": "The Secret, in the document's own namespace.", "key": "Its key."},
+    "Cache": {
+        "name": "What timelines call it.",
+        "engine": "Which cache it is.",
+        "url": "Where it is and how to log in, as `redis://:password@host:port/database`.",
+        "region": "The region that it is in.",
+    },
     "Link": {
         "name": "What timelines call it.",
         "toxiproxy": "The Toxiproxy that it passes through. None where there is a `service`.",
@@ -157,6 +164,16 @@ WORDS: Mapping[str, Mapping[str, str]] = {
         "headers": "Headers that are sent. Secrets go through `auth`.",
         "auth": "How the probe shows who it is.",
     },
+    "ReadYourWritesProbe": {
+        "write": "Where a note is written with POST and acknowledged with 2xx.",
+        "read": "Where that note is read at once; with `{id}` in it.",
+        "headers": "Headers that are sent. Secrets go through `auth`.",
+        "auth": "How the probe shows who it is.",
+    },
+    "ReplicaLagProbe": {
+        "database": "The replica of the Stack that is looked at.",
+        "below": "How far behind it may be. Without it any lag that can be measured is good.",
+    },
     "Indicator": {
         "name": "What objectives, claims and guardrails call it.",
         "every": "The time from one request to the next: they are sent on schedule, whatever comes back.",
@@ -165,6 +182,8 @@ WORDS: Mapping[str, Mapping[str, str]] = {
         "sql": "A query against a database of the Stack.",
         "promql": "A query against Prometheus.",
         "ledger": "Writes through an entry point that are read back: what was acknowledged and is gone is lost.",
+        "readYourWrites": "A write through an entry point, and a read of the same at once: fresh or stale.",
+        "replicaLag": "How far behind its primary a replica is, by a heartbeat.",
     },
     "Experiment": {
         "spec": "What is done, and what is expected.",
