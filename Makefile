@@ -34,14 +34,16 @@ bench: setup  ## side by side with peers; prints what stands in bench/RESULTS.md
 lint: $(STAMPDEV)
 	$(BIN)/python -m pytest tests/test_house.py
 
-# program:package, for root on a Debian: the browser tests, and a real cluster with nodes
+# program:package, for root on a Debian: the browser tests, and a real cluster with nodes. Besides, the servers of stacks
+# that no wheel has brought: HAProxy and Redis
 NEEDED = chromium:chromium containerd:containerd buildah:buildah debootstrap:debootstrap conntrack:conntrack \
 	iptables:iptables nft:nftables ip:iproute2 openssl:openssl /usr/lib/cni/ptp:containernetworking-plugins
 
 setup: $(STAMPDEV)
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then \
-		missing=$$(for each in $(NEEDED); do command -v "$${each%%:*}" >/dev/null 2>&1 || printf '%s ' "$${each##*:}"; done); \
-		[ -z "$$missing" ] || { echo "Installing from Debian, for the tests: $$missing"; apt-get update -q >/dev/null; }; \
+		missing=$$(for each in $(NEEDED); do command -v "$${each%%:*}" >/dev/null 2>&1 || printf '%s ' "$${each##*:}"; done; \
+			$(BIN)/python -m aftershock.stacks.installed); \
+		[ -z "$${missing% }" ] || { echo "Installing from Debian, for the tests: $$missing"; apt-get update -q >/dev/null; }; \
 		for each in $$missing; do DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends $$each >/dev/null \
 			|| echo "no $$each: the tests that need it will say that they are skipped"; done; fi
 

@@ -16,7 +16,7 @@ from aftershock.adapters import kubernetes as k8s
 from aftershock.model.load import load_text
 from aftershock.model.stack import Stack, StackSpec
 from aftershock.model.write import to_tree
-from aftershock.stacks import programs, render, values
+from aftershock.stacks import layout, programs, render, values
 from control_plane.conftest import Kubectl
 
 ROOT = Path(__file__).parent.parent.parent
@@ -73,16 +73,15 @@ def test_an_era_by_its_name_or_by_its_file_is_the_same(helm: Helm) -> None:
 def test_an_era_without_a_stack_is_refused_with_those_that_have_one(helm: Helm) -> None:
     done = helm.run("template", "stack", CHART, "--set", "era=9k")
     assert done.returncode != 0
-    assert 'there is no stack for era "9k": choose one of 1k' in done.stderr
+    assert 'there is no stack for era "9k": choose one of 10k, 1k' in done.stderr
 
 
 def test_the_stack_has_the_parts_that_the_local_renderer_gives_it(helm: Helm) -> None:
     """Only how a part is reached differs: an address, a secret, a workload's selector."""
     wanted = values.load("1k")
-    layout = render.Layout(
-        "meetings-1k", Path("/f"), Path("/l"), "unix:///s", dict.fromkeys(render.wanted_ports(wanted), 1), {}, "i"
-    )
-    local, pods = spec(render.stack(wanted, layout)), spec(yaml.safe_dump(one(helm.template(*FIXED), "Stack")))
+    ports = dict.fromkeys(layout.wanted_ports(wanted), 1)
+    decided = layout.Layout("meetings-1k", Path("/f"), Path("/l"), "unix:///s", ports, {}, "i")
+    local, pods = spec(render.stack(wanted, decided)), spec(yaml.safe_dump(one(helm.template(*FIXED), "Stack")))
     assert (pods.era, pods.environment, pods.settings, pods.links) == (
         local.era,
         local.environment,

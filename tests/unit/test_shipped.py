@@ -14,18 +14,19 @@ from aftershock.model.load import Document, load, load_text
 from aftershock.model.stack import Stack
 from aftershock.reports import outline
 from aftershock.stacks import render, values
+from aftershock.stacks.layout import Layout, wanted_passwords, wanted_ports
 
 
 def local_stack(name: str) -> Document[Stack]:
     """The Stack file that `aftershock stack up` would write for the era in the name."""
     read = values.load(name.removeprefix("meetings-"))
-    layout = render.Layout(
+    layout = Layout(
         name=name,
         folder=Path("/tmp/stack"),
         logs=Path("/tmp/stack/logs"),
         supervisor="unix:///tmp/s.sock",
-        ports={part: 20000 + number for number, part in enumerate(render.wanted_ports(read))},
-        passwords=dict.fromkeys(render.wanted_passwords(read), "x"),
+        ports={part: 20000 + number for number, part in enumerate(wanted_ports(read))},
+        passwords=dict.fromkeys(wanted_passwords(read), "x"),
         instance="test",
     )
     (document,) = load_text(render.stack(read, layout), "stack.yaml", FAULTS).sound()

@@ -11,24 +11,41 @@ import pytest
 from aftershock.errors import StackError
 from aftershock.model.load import load_text
 from aftershock.model.stack import Stack
-from aftershock.stacks import render, values
+from aftershock.stacks import layout, parts, render, supervised, values
+from aftershock.stacks.parts import urls
 
 VALUES = values.load("1k")
-PORTS = {name: 1000 + number for number, name in enumerate(render.wanted_ports(VALUES))}
-LAYOUT = render.Layout(
+PORTS = {name: 1000 + number for number, name in enumerate(layout.wanted_ports(VALUES))}
+LAYOUT = layout.Layout(
     name="meetings-1k",
     folder=Path("/state/meetings-1k"),
     logs=Path("/state/meetings-1k/logs"),
     supervisor="unix:///state/meetings-1k/supervisor.sock",
     ports=PORTS,
-    passwords={key: f"secret{number}" for number, key in enumerate(render.wanted_passwords(VALUES))},
+    passwords={key: f"secret{number}" for number, key in enumerate(layout.wanted_passwords(VALUES))},
     instance="i1",
 )
-PROGRAMS = render.Programs("/bin/py thon", "/bin/toxi%proxy", {"primary": ["/bin/postgres", "-D", "/a b"]}, "nobody")
+PROGRAMS = layout.Programs(
+    "/bin/py thon", "/bin/toxi%proxy", {"primary": ["/bin/postgres", "-D", "/a b"]}, "nobody", {}
+)
 
 
-def stack() -> Stack:
-    (document,) = load_text(render.stack(VALUES, LAYOUT), "stack.yaml").sound()
+LATER = values.load("10k")
+LATER_LAYOUT = replace(
+    LAYOUT,
+    name="meetings-10k",
+    ports={name: 2000 + number for number, name in enumerate(layout.wanted_ports(LATER))},
+    passwords={key: f"secret{number}" for number, key in enumerate(layout.wanted_passwords(LATER))},
+)
+LATER_PROGRAMS = replace(
+    PROGRAMS,
+    databases={each.name: ["/bin/postgres"] for each in LATER.databases},
+    installed={"haproxy": "/bin/haproxy", "redis-server": "/bin/redis-server"},
+)
+
+
+def stack(of: parts.Values = VALUES, at: layout.Layout = LAYOUT) -> Stack:
+    (document,) = load_text(render.stack(of, at), "stack.yaml").sound()
     assert isinstance(document.object, Stack)
     return document.object
 
@@ -45,7 +62,7 @@ def test_the_stack_file_is_a_sound_stack() -> None:
 
 def test_every_indicator_goes_through_the_entry_link() -> None:
     door = f"127.0.0.1:{PORTS['client-to-app']}"
-    asked = [url for each in stack().spec.indicators for url in values.urls(each).values()]
+    asked = [url for each in stack().spec.indicators for url in urls(each).values()]
     assert len(asked) == 4
     assert all(url.startswith(f"http://{door}/") for url in asked)
 
@@ -69,7 +86,7 @@ def test_toxiproxy_is_populated_with_every_link() -> None:
 def test_no_secret_stands_outside_the_secret_files() -> None:
     open_files = (
         render.stack(VALUES, LAYOUT)
-        + render.supervisord(VALUES, LAYOUT, PROGRAMS, "root")
+        + supervised.supervisord(VALUES, LAYOUT, PROGRAMS, "root")
         + render.proxies(VALUES, LAYOUT, "main")
     )
     assert "secret0" in "".join(render.secret_files(VALUES, LAYOUT).values())
@@ -78,7 +95,7 @@ def test_no_secret_stands_outside_the_secret_files() -> None:
 
 def test_supervisord_reads_back_every_command_word_by_word() -> None:
     parser = configparser.RawConfigParser()
-    parser.read_string(render.supervisord(VALUES, LAYOUT, PROGRAMS, "root"))
+    parser.read_string(supervised.supervisord(VALUES, LAYOUT, PROGRAMS, "root"))
     commands = {
         name.removeprefix("program:"): shlex.split(parser[name]["command"] % {})
         for name in parser.sections()
@@ -95,4 +112,50 @@ def test_supervisord_reads_back_every_command_word_by_word() -> None:
 @pytest.mark.parametrize("folder", ["/a ;b", '/a"b', "/a\nb"])
 def test_a_path_that_supervisord_would_misread_is_refused(folder: str) -> None:
     with pytest.raises(StackError, match="supervisord can't be told"):
-        render.supervisord(VALUES, replace(LAYOUT, folder=Path(folder)), PROGRAMS, "root")
+        supervised.supervisord(VALUES, replace(LAYOUT, folder=Path(folder)), PROGRAMS, "root")
+
+
+def test_10k_is_a_sound_stack_with_its_replica_and_its_cache() -> None:
+    spec = stack(LATER, LATER_LAYOUT).spec
+    assert [(each.name, each.role, each.of) for each in spec.databases] == [
+        ("primary", "primary", None),
+        ("replica", "replica", "primary"),
+    ]
+    assert [each.name for each in spec.caches] == ["cache"]
+    assert [each.name for each in spec.workloads] == ["app-1", "app-2", "primary", "replica", "cache", "gateway"]
+    asked = [url for each in spec.indicators for url in urls(each).values()]
+    assert all(url.startswith(f"http://127.0.0.1:{LATER_LAYOUT.ports['client-to-gateway']}/") for url in asked)
+
+
+def test_each_service_reaches_database_replica_and_cache_through_links_of_its_own() -> None:
+    files, at = render.secret_files(LATER, LATER_LAYOUT), LATER_LAYOUT.ports
+    for app in ("app-1", "app-2"):
+        assert f"port={at[f'{app}-to-primary']} user=meetings" in files[f"{app}.dsn"]
+        assert f"port={at[f'{app}-to-replica']} user=meetings" in files[f"{app}.replica.dsn"]
+        assert files[f"{app}.cache"].endswith(f"@127.0.0.1:{at[f'{app}-to-cache']}/0")
+    assert f"port={at['replica']} user=postgres" in files["replica.observer.dsn"]
+    assert files["replica.dsn"] == files["primary.dsn"].replace(f"port={at['primary']}", f"port={at['replica']}")
+
+
+def test_the_gateway_leads_to_each_service_through_its_link() -> None:
+    text, at = render.configurations(LATER, LATER_LAYOUT)["gateway.cfg"], LATER_LAYOUT.ports
+    assert f"bind 127.0.0.1:{at['gateway']}\n" in text
+    for app in ("app-1", "app-2"):
+        assert f"    server {app} 127.0.0.1:{at[f'gateway-to-{app}']} cookie {app}\n" in text
+    assert "option httpchk GET /healthz" in text
+
+
+def test_no_secret_of_10k_stands_outside_the_secret_files() -> None:
+    files = render.configurations(LATER, LATER_LAYOUT).values()
+    text = render.stack(LATER, LATER_LAYOUT) + supervised.supervisord(LATER, LATER_LAYOUT, LATER_PROGRAMS, "root")
+    assert not any(word in text + "".join(files) for word in LATER_LAYOUT.passwords.values())
+    assert len(LATER_LAYOUT.passwords) == 4  # two roles of the application's, the one that replicates, and the cache's
+
+
+def test_every_part_of_10k_is_kept() -> None:
+    parser = configparser.RawConfigParser()
+    parser.read_string(supervised.supervisord(LATER, LATER_LAYOUT, LATER_PROGRAMS, "root"))
+    kept = {name.removeprefix("program:") for name in parser.sections() if name.startswith("program:")}
+    assert kept == {"app-1", "app-2", "primary", "replica", "cache", "gateway", "main", "reaper"}
+    assert 'REPLICA_DSN_FILE="/state/meetings-1k/secrets/app-2.replica.dsn"' in parser["program:app-2"]["environment"]
+    assert 'CACHE_URL_FILE="/state/meetings-1k/secrets/app-2.cache"' in parser["program:app-2"]["environment"]

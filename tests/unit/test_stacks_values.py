@@ -6,9 +6,12 @@ import pytest
 
 from aftershock.adapters import catalog
 from aftershock.errors import InputError
-from aftershock.stacks import values
+from aftershock.stacks import parts, values
 
 ORIGINAL = (catalog.data() / "charts" / "era-stack" / "values-1k.yaml").read_text()
+
+
+LATER = (catalog.data() / "charts" / "era-stack" / "values-10k.yaml").read_text()
 
 
 def read(tmp_path: Path, text: str) -> values.Values:
@@ -73,5 +76,52 @@ def test_a_file_that_is_not_there_or_empty(tmp_path: Path) -> None:
 
 
 def test_only_the_host_of_an_url_is_filled_in() -> None:
-    assert values.fill("http://a/a/{id}?a=//a", {"a": "h:1"}) == "http://h:1/a/{id}?a=//a"
-    assert values.fill("http://b/a", {"a": "h:1"}) == "http://b/a"
+    assert parts.fill("http://a/a/{id}?a=//a", {"a": "h:1"}) == "http://h:1/a/{id}?a=//a"
+    assert parts.fill("http://b/a", {"a": "h:1"}) == "http://b/a"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("of: primary", "of: replica", "databases[1].of: `replica` is no primary; use `primary`"),
+        ("  of: primary\n", "", "databases[1].of: missing for a replica"),
+        ("through: replication", "through: app-1-to-replica", "databases[1].through: `app-1-to-replica` is no link to"),
+        ("  through: replication", "  settings: {primary_slot_name: x}", "databases[1].through: missing for a replica"),
+        (
+            "replica: app-1-to-replica",
+            "replica: app-1-to-primary",
+            "services[0].replica: `app-1-to-primary` is no link to a",
+        ),
+        (
+            "cache: app-1-to-cache",
+            "cache: app-1-to-primary",
+            "services[0].cache: `app-1-to-primary` is no link to a cache",
+        ),
+        ("[gateway-to-app-1,", "[app-1-to-primary,", "gateways[0].to[0]: `app-1-to-primary` is no link to a service"),
+        ("to: [gateway-to-app-1, gateway-to-app-2]", "to: []", "gateways[0].to: leads nowhere"),
+        ("health: /healthz", "health: healthz", "gateways[0].health: found 'healthz'"),
+        ("every: 500ms", "every: soon", "gateways[0].every: found 'soon'"),
+        ("{maxmemory: 64mb,", "{port: '1',", "caches[0].settings.port"),
+        ("database: meetings\n", "database: ''\n", "databases[0].database: missing for a primary"),
+        (
+            'read: "http://client-to-gateway/notes/{id}',
+            'read: "http://client/notes/{id}',
+            "indicators[3].readYourWrites.read",
+        ),
+    ],
+)
+def test_each_mistake_in_10k_is_named(tmp_path: Path, old: str, new: str, said: str) -> None:
+    assert old in LATER
+    with pytest.raises(InputError) as refused:
+        read(tmp_path, LATER.replace(old, new, 1))
+    assert said in str(refused.value)
+
+
+def test_a_switch_is_set_by_its_name_at_one_service_and_by_its_variable_at_all() -> None:
+    all_of_them = values.load("10k", {"READS": "split"}).services
+    assert [each.env["READS"] for each in all_of_them] == ["split", "split"]
+    one = values.load("10k", {"app-2-reads": "split"}).services
+    assert [each.env["READS"] for each in one] == ["replica", "split"]
+    with pytest.raises(InputError) as refused:
+        values.load("10k", {"REEDS": "split"})
+    assert "did you mean `READS`?" in refused.value.advice

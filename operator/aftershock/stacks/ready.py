@@ -9,8 +9,8 @@ from aftershock.adapters import supervisor
 from aftershock.adapters.supervisor import Info
 from aftershock.errors import TargetError
 from aftershock.stacks import processes
-from aftershock.stacks.render import HOST, REAPER, Layout
-from aftershock.stacks.values import Values
+from aftershock.stacks.layout import HOST, REAPER, Layout
+from aftershock.stacks.parts import CLIENT, Values
 
 DEADLINE = 60.0
 """Seconds that a stack may take to come up on a slow machine."""
@@ -48,7 +48,7 @@ def missing_now(values: Values, layout: Layout) -> list[tuple[str, str]]:
         _standing(supervisor.programs(layout.supervisor, deadline=2.0))
     except TargetError as error:
         return [("supervisord", error.problem)]
-    return [*_proxies(values, layout), *_services(values, layout)]
+    return [*_proxies(values, layout), *_services(values, layout), *_gateways(values, layout)]
 
 
 def _own_ports(layout: Layout) -> None:
@@ -87,6 +87,15 @@ def _services(values: Values, layout: Layout) -> Iterator[tuple[str, str]]:
             if answer is None or answer.get("instance") != layout.instance:
                 said = f": {answer['error']}" if answer and "error" in answer else ""
                 yield service.name, f"{service.name} is not ready behind {door}{said}"
+
+
+def _gateways(values: Values, layout: Layout) -> Iterator[tuple[str, str]]:
+    """Ask a service through each gateway, as clients do: one that has not yet found a service healthy has none to ask."""
+    for link in values.links:
+        if link.from_ == CLIENT and link.to in {each.name for each in values.gateways}:
+            answer = ask(layout.ports[link.name], "/readyz")
+            if answer is None or answer.get("instance") != layout.instance:
+                yield link.to, f"no service is ready behind {link.to}"
 
 
 def ask(port: int, path: str) -> dict[str, object] | None:

@@ -1,119 +1,54 @@
-"""From an era's values to the files of a local stack: supervisord's configuration, Toxiproxy's proxies, the Stack file.
+"""From an era's values to what a local stack's parts read: the Stack file, secrets, proxies, configurations of their own.
 
 Pure: what is decided elsewhere (ports, passwords, paths) comes in, text goes out.
 """
 
 import json
-import shlex
-from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from aftershock.errors import StackError
 from aftershock.model.metadata import API_VERSION
 from aftershock.model.write import dump_yaml, to_tree
-from aftershock.stacks import postgres
-from aftershock.stacks.values import CLIENT, Service, Values, fill, named, urls
-
-HOST = "127.0.0.1"
-REAPER = "reaper"
-"""The program that ends expired leases; a stack is up without it, but not whole."""
-
-_SUPERVISORD = """\
-; Written by `aftershock stack up`; the next one writes it anew.
-[supervisord]
-nodaemon = false
-user = {user}
-logfile = {logs}/supervisord.log
-logfile_maxbytes = 1MB
-logfile_backups = 1
-pidfile = {folder}/supervisord.pid
-childlogdir = {logs}
-umask = 077
-
-[unix_http_server]
-file = {socket}
-chmod = 0700
-
-[rpcinterface:supervisor]
-supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface
-"""
-
-_PROGRAM = """
-[program:{name}]
-command = {command}
-directory = /
-autorestart = true
-startsecs = 1
-startretries = {retries}
-stopsignal = {stop}
-stopwaitsecs = {patience}
-redirect_stderr = true
-stdout_logfile = {log}
-stdout_logfile_maxbytes = 5MB
-stdout_logfile_backups = 1
-"""
-
-
-@dataclass(frozen=True)
-class Programs:
-    """What is run: command lines, by program. `account` is the user that databases run as, None for our own."""
-
-    python: str
-    toxiproxy: str
-    databases: Mapping[str, list[str]]
-    account: str | None
-
-
-@dataclass(frozen=True)
-class Layout:
-    """What was decided for one stack. `ports` by the name of part or link; `passwords` by database and role."""
-
-    name: str
-    folder: Path
-    logs: Path
-    supervisor: str
-    ports: Mapping[str, int]
-    passwords: Mapping[str, str]
-    instance: str
-
-    def address(self, name: str) -> str:
-        """Return host and port of a part or a link."""
-        return f"{HOST}:{self.ports[name]}"
-
-    def url(self, name: str) -> str:
-        """Return the URL of a part or a link."""
-        return f"http://{self.address(name)}"
-
-
-def wanted_ports(values: Values) -> list[str]:
-    """Return the names of all that listen: parts and links."""
-    return list(named(values).values())
-
-
-def wanted_passwords(values: Values) -> list[str]:
-    """Return the keys of `Layout.passwords`."""
-    return [f"{each.name}/{user}" for each in values.databases for user in (each.user, postgres.SUPERUSER)]
+from aftershock.stacks import haproxy, postgres, redis
+from aftershock.stacks.layout import CACHES_OWN, Layout, wanted_ports
+from aftershock.stacks.parts import CLIENT, Database, Service, Values, fill, urls
 
 
 def secret_files(values: Values, layout: Layout) -> dict[str, str]:
-    """Return the files that say how to log in, by their names in the folder: to each database as the application's role
-    and as an observer, and for each service through its link.
+    """Return the files that hold secrets, by their names in the folder: how to log in to each database, as the application's
+    role and as an observer, and to each cache; the same for each service, through its links; and the caches' configurations.
     """
     files = {}
     for database in values.databases:
-        roles = {"dsn": (database.user, database.database), "observer.dsn": (postgres.SUPERUSER, postgres.SUPERUSER)}
-        for ending, (user, where) in roles.items():
-            password = layout.passwords[f"{database.name}/{user}"]
-            files[f"{database.name}.{ending}"] = postgres.dsn(layout.ports[database.name], user, password, where)
+        files[f"{database.name}.dsn"] = _dsn(values, layout, database, database.name)
+        files[f"{database.name}.observer.dsn"] = _observer(values, layout, database)
+    for cache in values.caches:
+        password = layout.passwords[f"{cache.name}/{CACHES_OWN}"]
+        files[f"{cache.name}.url"] = redis.url(layout.address(cache.name), password)
+        files[f"{cache.name}.conf"] = redis.configuration(cache, layout.ports[cache.name], password, str(layout.folder))
     for service in values.services:
-        database = next(each for each in values.databases if each.name == values.link(service.database).to)
-        password = layout.passwords[f"{database.name}/{database.user}"]
-        files[f"{service.name}.dsn"] = postgres.dsn(
-            layout.ports[service.database], database.user, password, database.database
-        )
+        files.update(_service(values, layout, service))
     return files
+
+
+def _service(values: Values, layout: Layout, service: Service) -> dict[str, str]:
+    files = {f"{service.name}.dsn": _dsn(values, layout, values.behind(service.database), service.database)}
+    if service.replica is not None:
+        files[f"{service.name}.replica.dsn"] = _dsn(values, layout, values.behind(service.replica), service.replica)
+    if service.cache is not None:
+        password = layout.passwords[f"{values.link(service.cache).to}/{CACHES_OWN}"]
+        files[f"{service.name}.cache"] = redis.url(layout.address(service.cache), password)
+    return files
+
+
+def _dsn(values: Values, layout: Layout, database: Database, door: str) -> str:
+    primary = values.primary(database)
+    password = layout.passwords[f"{primary.name}/{primary.user}"]
+    return postgres.dsn(layout.ports[door], primary.user, password, primary.database)
+
+
+def _observer(values: Values, layout: Layout, database: Database) -> str:
+    password = layout.passwords[f"{values.primary(database).name}/{postgres.SUPERUSER}"]
+    return postgres.dsn(layout.ports[database.name], postgres.SUPERUSER, password, postgres.SUPERUSER)
 
 
 def proxies(values: Values, layout: Layout, toxiproxy: str) -> str:
@@ -133,6 +68,15 @@ def proxies(values: Values, layout: Layout, toxiproxy: str) -> str:
     )
 
 
+def configurations(values: Values, layout: Layout) -> dict[str, str]:
+    """Return the files without secrets that parts read, by their names in the stack's folder."""
+    files = {f"{each.name}.json": proxies(values, layout, each.name) for each in values.toxiproxies}
+    for gateway in values.gateways:
+        doors = {values.link(link).to: layout.address(link) for link in gateway.to}
+        files[f"{gateway.name}.cfg"] = haproxy.configuration(gateway, layout.address(gateway.name), doors)
+    return files
+
+
 def stack(values: Values, layout: Layout) -> str:
     """Return the Stack file. Paths in it are relative to its folder."""
     control = {name: {"url": layout.supervisor, "program": name} for name in wanted_ports(values)}
@@ -143,23 +87,34 @@ def stack(values: Values, layout: Layout) -> str:
             {"name": each.name, "url": layout.url(each.name), "restart": {"supervisor": control[each.name]}}
             for each in values.toxiproxies
         ],
-        "databases": [
-            {"name": each.name, "engine": each.engine, "role": each.role, "dsn": {"file": f"secrets/{each.name}.dsn"},
-             "observer": {"file": f"secrets/{each.name}.observer.dsn"}}
-            for each in values.databases
-        ],
+        "databases": [_database(each) for each in values.databases],
+        **({"caches": [_cache(each.name, each.engine) for each in values.caches]} if values.caches else {}),
         "links": [
             {"name": link.name, "toxiproxy": link.toxiproxy, "proxy": link.name, "from": link.from_, "to": link.to}
             for link in values.links
         ],
-        "workloads": [
-            {"name": name, "supervisor": control[name]}
-            for name in [*(each.name for each in values.services), *(each.name for each in values.databases)]
-        ],
+        "workloads": [{"name": name, "supervisor": control[name]} for name in workloads(values)],
         "settings": [to_tree(each) for each in values.settings],
         "indicators": _indicators(values, layout),
-    }  # fmt: skip
+    }
     return dump_yaml({"apiVersion": API_VERSION, "kind": "Stack", "metadata": {"name": layout.name}, "spec": spec})
+
+
+def workloads(values: Values) -> list[str]:
+    """Return the names of the parts that faults of workloads may hit: all but Toxiproxies."""
+    groups = (values.services, values.databases, values.caches, values.gateways)
+    return [each.name for group in groups for each in group]
+
+
+def _database(each: Database) -> dict[str, Any]:
+    return {
+        "name": each.name, "engine": each.engine, "role": each.role, **({"of": each.of} if each.of else {}),
+        "dsn": {"file": f"secrets/{each.name}.dsn"}, "observer": {"file": f"secrets/{each.name}.observer.dsn"},
+    }  # fmt: skip
+
+
+def _cache(name: str, engine: str) -> dict[str, Any]:
+    return {"name": name, "engine": engine, "url": {"file": f"secrets/{name}.url"}}
 
 
 def _indicators(values: Values, layout: Layout) -> list[dict[str, Any]]:
@@ -172,70 +127,3 @@ def _indicators(values: Values, layout: Layout) -> list[dict[str, Any]]:
             tree[str(probe)][field] = fill(url, addresses)
         trees.append(tree)
     return trees
-
-
-def supervisord(values: Values, layout: Layout, programs: Programs, user: str) -> str:
-    """Return the configuration of supervisord, which runs as `user`."""
-    sections = [
-        _section(layout, each.name, programs.databases[each.name], stop="INT", patience=5, user=programs.account)
-        for each in values.databases
-    ]
-    for service in values.services:
-        command = [programs.python, "-m", f"aftershock.stacks.{service.program}"]
-        sections.append(_section(layout, service.name, command, environment=_environment(service, layout)))
-    for proxy in values.toxiproxies:
-        config = str(layout.folder / f"{proxy.name}.json")
-        command = [programs.toxiproxy, "-host", HOST, "-port", str(layout.ports[proxy.name]), "-config", config]
-        # It has no state worth a farewell, and one that is wedged takes none: restarting it must be quick.
-        sections.append(_section(layout, proxy.name, command, stop="KILL", environment={"LOG_LEVEL": "error"}))
-    sections.append(_section(layout, REAPER, reaper(programs.python, layout)))
-    head = _SUPERVISORD.format(
-        user=user, logs=_value(layout.logs), folder=_value(layout.folder),
-        socket=_value(layout.supervisor.removeprefix("unix://")),
-    )  # fmt: skip
-    return head + "".join(sections)
-
-
-def reaper(python: str, layout: Layout) -> list[str]:
-    """Return the command line of the stack's reaper."""
-    return [python, "-m", "aftershock", "reap", "--watch", "--stack", str(layout.folder / "stack.yaml")]
-
-
-def _environment(service: Service, layout: Layout) -> dict[str, str]:
-    return {
-        **service.env,
-        "PORT": str(layout.ports[service.name]),
-        "DATABASE_DSN_FILE": str(layout.folder / "secrets" / f"{service.name}.dsn"),
-        "INSTANCE": layout.instance,
-    }
-
-
-def _section(
-    layout: Layout,
-    name: str,
-    command: list[str],
-    *,
-    stop: str = "TERM",
-    patience: int = 2,
-    user: str | None = None,
-    environment: Mapping[str, str] | None = None,
-) -> str:
-    section = _PROGRAM.format(
-        name=name, command=_value(shlex.join(command)), stop=stop, patience=patience,
-        log=_value(layout.logs / f"{name}.log"), retries=3 if name == REAPER else 10,
-    )  # fmt: skip
-    if user is not None:
-        section += f"user = {user}\n"
-    if environment:
-        section += "environment = " + ",".join(f'{key}="{_value(value)}"' for key, value in environment.items()) + "\n"
-    return section
-
-
-def _value(text: object) -> str:
-    """Return a text as a value in supervisord's configuration, which takes some characters for its own."""
-    value = str(text)
-    if any(sign in value for sign in (";", '"', "\n", "\r")):
-        raise StackError(
-            f"supervisord can't be told of {value!r}", 'set AFTERSHOCK_HOME to a folder without `;` and `"` in its path'
-        )
-    return value.replace("%", "%%")

@@ -13,6 +13,7 @@ from aiohttp import web
 
 from aftershock.stacks.meetings import store
 from aftershock.stacks.meetings.bucket import Bucket
+from aftershock.stacks.meetings.cache import Cache
 from aftershock.stacks.meetings.connections import Connections, Unavailable, reason
 from aftershock.stacks.meetings.switches import Switches
 
@@ -27,7 +28,14 @@ GRACE = 1.0
 
 _log = logging.getLogger("meetings")
 _routes = web.RouteTableDef()
+WROTE = "wrote"
+"""The cookie of a client that has just written, where reads are split."""
+REMEMBERED = 10
+"""Seconds for which it has: more than a replica is usually behind."""
+
 _connections = web.AppKey("connections", Connections)
+_replica = web.AppKey("replica", Connections)
+_cache = web.AppKey("cache", Cache)
 _switches = web.AppKey("switches", Switches)
 _prepared = web.AppKey("prepared", asyncio.Event)
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -47,27 +55,33 @@ def application(switches: Switches) -> web.Application:
 
 async def _database(app: web.Application) -> AsyncIterator[None]:
     switches = app[_switches]
-    connections = Connections(switches.dsn, switches.pool_size, switches.connect_timeout, switches.statement_timeout)
-    app[_connections], app[_prepared] = connections, asyncio.Event()
-    app.on_shutdown.append(lambda _: connections.close(0.8 * GRACE))
-    keeper = asyncio.create_task(_keep(connections, app[_prepared], switches.keep))
+    limits = (switches.pool_size, switches.connect_timeout, switches.statement_timeout)
+    connections = Connections(switches.dsn, *limits)
+    replica = Connections(switches.replica_dsn, *limits) if switches.reads != "primary" else connections
+    app[_connections], app[_replica], app[_prepared] = connections, replica, asyncio.Event()
+    app[_cache] = Cache(switches.cache_url, switches.cache)
+    for each in {connections, replica}:
+        app.on_shutdown.append(lambda _, each=each: each.close(0.8 * GRACE))  # type: ignore[misc]
+    keeper = asyncio.create_task(_keep(connections, app[_prepared], switches))
     yield
     keeper.cancel()
     with suppress(asyncio.CancelledError):
         await keeper
-    await connections.close()
+    for each in {connections, replica}:
+        await each.close()
+    await app[_cache].close()
 
 
-async def _keep(connections: Connections, prepared: asyncio.Event, keep: float) -> None:
+async def _keep(connections: Connections, prepared: asyncio.Event, switches: Switches) -> None:
     """Make the tables as soon as the database lets us, then sweep them from time to time."""
     while True:
         try:
             async with connections.borrow() as connection:
                 if not prepared.is_set():
-                    await store.prepare(connection)
+                    await store.prepare(connection, indexes=switches.indexes, seed=switches.seed)
                     prepared.set()
                     _log.info("the tables are there")
-                await store.sweep(connection, keep)
+                await store.sweep(connection, switches.keep)
         except (Unavailable, psycopg.Error) as error:
             _log.warning("the database is not to be had: %s", error)
         await asyncio.sleep(SWEEP if prepared.is_set() else 0.1)
@@ -104,6 +118,29 @@ def _borrow(request: web.Request) -> Any:
     return request.app[_connections].borrow()
 
 
+def _borrow_to_read(request: web.Request) -> Any:
+    """Lend a connection to the primary or the replica, as READS and the client have it."""
+    app = request.app
+    wrote = app[_switches].reads == "split" and WROTE in request.cookies
+    return app[_connections if wrote or _wants_what_is_so(request) else _replica].borrow()
+
+
+def _wants_what_is_so(request: web.Request) -> bool:
+    """Tell whether the client takes nothing that may be old (RFC 9111, section 5.2.1.4): from the primary, past the cache."""
+    return "no-cache" in request.headers.get("Cache-Control", "")
+
+
+def _written(request: web.Request, answer: web.Response) -> web.Response:
+    """Have a client that has just written come back with a cookie that says so, where that makes a difference."""
+    if request.app[_switches].reads == "split":
+        answer.set_cookie(WROTE, "1", max_age=REMEMBERED, httponly=True)
+    return answer
+
+
+def _json(text: bytes) -> web.Response:
+    return web.Response(body=text, content_type="application/json")
+
+
 async def _body(request: web.Request) -> dict[str, Any]:
     """Return the JSON object of the request; {} if it has no body. 400 for anything else."""
     text = await request.text()
@@ -132,8 +169,11 @@ async def _health(_request: web.Request) -> web.Response:
 async def _ready(request: web.Request) -> web.Response:
     if not request.app[_prepared].is_set():
         return _refuse(503, "the tables are not there yet")
-    async with _borrow(request) as connection:
-        await store.alive(connection)
+    for each in {request.app[_connections], request.app[_replica]}:
+        async with each.borrow() as connection:
+            await store.alive(connection)
+    if not await request.app[_cache].alive():
+        return _refuse(503, "the cache does not answer")
     return web.json_response({"instance": request.app[_switches].instance})
 
 
@@ -142,13 +182,18 @@ async def _create(request: web.Request) -> web.Response:
     title = _text(await _body(request), "title", "a meeting")
     async with _borrow(request) as connection:
         number = await store.create(connection, title)
-    return web.json_response({"id": number}, status=201)
+    return _written(request, web.json_response({"id": number}, status=201))
 
 
 @_routes.get("/meetings")
 async def _list(request: web.Request) -> web.Response:
-    async with _borrow(request) as connection:
-        return web.json_response(await store.meetings(connection))
+    fresh = _wants_what_is_so(request)
+    if not fresh and (kept := await request.app[_cache].list()) is not None:
+        return _json(kept)
+    async with _borrow_to_read(request) as connection:
+        text = json.dumps(await store.meetings(connection)).encode()
+    await request.app[_cache].put_list(text)
+    return _json(text)
 
 
 @_routes.get(r"/meetings/{meeting:\d{1,18}}/join")
@@ -178,12 +223,27 @@ async def _note(request: web.Request) -> web.Response:
     number, text = _text(body, "id"), _text(body, "text", longest=LARGEST)
     async with _borrow(request) as connection:
         await store.note(connection, number, text)
-    return web.json_response({"id": number}, status=201)
+    await request.app[_cache].put_note(number, text.encode())
+    return _written(request, web.json_response({"id": number}, status=201))
+
+
+@_routes.get("/notes/{note}")
+async def _read_note(request: web.Request) -> web.Response:
+    number, cache = request.match_info["note"], request.app[_cache]
+    text = None if _wants_what_is_so(request) else await cache.note(number)
+    if text is None:
+        async with _borrow_to_read(request) as connection:
+            found = await store.text_of(connection, number)
+        if found is None:
+            return _refuse(404, "there is no such note")
+        text = found.encode()
+        await cache.put_note(number, text)
+    return web.json_response({"id": number, "text": text.decode()})
 
 
 @_routes.get("/notes")
 async def _notes(request: web.Request) -> web.Response:
-    async with _borrow(request) as connection:
+    async with _borrow_to_read(request) as connection:
         ids = await store.notes(connection, request.query.get("prefix", ""))
     return web.Response(text=ids, content_type="application/json")
 

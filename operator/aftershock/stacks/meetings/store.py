@@ -25,7 +25,6 @@ CREATE TABLE IF NOT EXISTS participants (
     name text NOT NULL,
     joined timestamptz NOT NULL DEFAULT now()
 );
-CREATE INDEX IF NOT EXISTS participants_by_meeting ON participants (meeting);
 CREATE INDEX IF NOT EXISTS participants_by_age ON participants (joined);
 CREATE TABLE IF NOT EXISTS notes (
     id text PRIMARY KEY,
@@ -34,20 +33,28 @@ CREATE TABLE IF NOT EXISTS notes (
 );
 CREATE INDEX IF NOT EXISTS notes_by_age ON notes (written);
 INSERT INTO meetings (id, title) VALUES (1, 'the daily meeting') ON CONFLICT DO NOTHING;
+{indexes};
+INSERT INTO participants (meeting, name) SELECT 1, 'an earlier guest' FROM generate_series(1, {seed})
+ WHERE (SELECT count(*) FROM participants) < {seed};
 COMMIT;
 """
+_INDEXED = "CREATE INDEX IF NOT EXISTS participants_by_meeting ON participants (meeting)"
+_UNINDEXED = "DROP INDEX IF EXISTS participants_by_meeting"
 
 _AGES = {"meetings": "created", "participants": "joined", "notes": "written"}
 
 
-async def prepare(connection: Connection) -> None:
-    """Make the tables and meeting 1, unless they are there."""
-    await connection.execute(_SCHEMA)
+async def prepare(connection: Connection, *, indexes: bool, seed: int) -> None:
+    """Make the tables and meeting 1, unless they are there, and so many participants of earlier days.
+
+    `indexes`: whether participants are found by their meeting, or by looking through them all.
+    """
+    await connection.execute(_SCHEMA.format(indexes=_INDEXED if indexes else _UNINDEXED, seed=seed).encode())
 
 
 async def alive(connection: Connection) -> None:
-    """Ask for nothing but an answer."""
-    await connection.execute("SELECT 1")
+    """Ask for nothing but the tables."""
+    await connection.execute("SELECT FROM meetings LIMIT 1")
 
 
 async def create(connection: Connection, title: str) -> int:
@@ -89,6 +96,12 @@ async def leave(connection: Connection, meeting: int, name: str) -> int:
 async def note(connection: Connection, number: str, text: str) -> None:
     """Keep a note. The same id again changes nothing."""
     await connection.execute("INSERT INTO notes (id, text) VALUES (%s, %s) ON CONFLICT DO NOTHING", (number, text))
+
+
+async def text_of(connection: Connection, number: str) -> str | None:
+    """Return a note's text, None if there is no such note."""
+    row = await _one(connection, "SELECT text FROM notes WHERE id = %s", number)
+    return str(row[0]) if row else None
 
 
 async def notes(connection: Connection, prefix: str) -> str:

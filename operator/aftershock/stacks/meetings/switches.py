@@ -3,6 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, cast, get_args
+
+Reads = Literal["primary", "replica", "split"]
+CacheMode = Literal["off", "lists", "all"]
 
 
 class SwitchError(ValueError):
@@ -15,6 +19,10 @@ class Switches:
 
     Times in seconds. `keep`: how long meetings, joins and notes are kept. `instance` comes back from /readyz, so that
     whoever asks knows which of several services answered.
+
+    `reads`: where they go: to the primary; to the replica, all of them; or `split`: of a client that has just written to the
+    primary, of others to the replica. `cache`: see cache.py. `indexes`: whether the list of meetings has one to go by.
+    `seed`: how many participants of earlier days there are.
     """
 
     port: int
@@ -26,13 +34,21 @@ class Switches:
     statement_timeout: float = 10.0
     keep: float = 86400.0
     instance: str = ""
+    reads: Reads = "primary"
+    replica_dsn: str = ""
+    cache: CacheMode = "off"
+    cache_url: str = ""
+    indexes: bool = True
+    seed: int = 0
 
 
 def read(environment: Mapping[str, str]) -> Switches:
     """Read PORT, DATABASE_DSN or DATABASE_DSN_FILE (required), HOST, POOL_SIZE, RATE_LIMIT, …; SwitchError if one is wrong."""
+    reads = cast("Reads", _choice(environment, "READS", Switches.reads, get_args(Reads)))
+    cache = cast("CacheMode", _choice(environment, "CACHE", Switches.cache, get_args(CacheMode)))
     return Switches(
         port=int(_number(environment, "PORT", None)),
-        dsn=_dsn(environment),
+        dsn=_secret(environment, "DATABASE_DSN", "where the database is"),
         host=environment.get("HOST", Switches.host),
         pool_size=int(_number(environment, "POOL_SIZE", Switches.pool_size)),
         rate_limit=_number(environment, "RATE_LIMIT", Switches.rate_limit),
@@ -40,7 +56,22 @@ def read(environment: Mapping[str, str]) -> Switches:
         statement_timeout=_number(environment, "STATEMENT_TIMEOUT", Switches.statement_timeout),
         keep=_number(environment, "KEEP", Switches.keep),
         instance=environment.get("INSTANCE", Switches.instance),
+        reads=reads,
+        replica_dsn=""
+        if reads == "primary"
+        else _secret(environment, "REPLICA_DSN", f"where the replica is: READS is {reads}"),
+        cache=cache,
+        cache_url="" if cache == "off" else _secret(environment, "CACHE_URL", f"where the cache is: CACHE is {cache}"),
+        indexes=_number(environment, "INDEXES", Switches.indexes) != 0,
+        seed=int(_number(environment, "SEED", Switches.seed)),
     )
+
+
+def _choice(environment: Mapping[str, str], name: str, default: str, known: tuple[str, ...]) -> str:
+    found = environment.get(name) or default
+    if found not in known:
+        raise SwitchError(f"{name} must be one of {', '.join(known)}, not {found!r}")
+    return found
 
 
 def _number(environment: Mapping[str, str], name: str, default: float | None) -> float:
@@ -54,12 +85,13 @@ def _number(environment: Mapping[str, str], name: str, default: float | None) ->
     return value
 
 
-def _dsn(environment: Mapping[str, str]) -> str:
-    if dsn := environment.get("DATABASE_DSN"):
-        return dsn
+def _secret(environment: Mapping[str, str], name: str, what: str) -> str:
+    """Return the value of a variable, or what stands in the file that `<name>_FILE` names."""
+    if value := environment.get(name):
+        return value
     try:
-        return Path(environment["DATABASE_DSN_FILE"]).read_text(encoding="utf-8").strip()
+        return Path(environment[f"{name}_FILE"]).read_text(encoding="utf-8").strip()
     except KeyError:
-        raise SwitchError("DATABASE_DSN or DATABASE_DSN_FILE must say where the database is") from None
+        raise SwitchError(f"{name} or {name}_FILE must say {what}") from None
     except OSError as error:
-        raise SwitchError(f"can't read DATABASE_DSN_FILE: {error}") from None
+        raise SwitchError(f"can't read {name}_FILE: {error}") from None

@@ -1,0 +1,137 @@
+"""What is wrong with a stack as a whole, though each of its parts can be read: names taken twice, links to nowhere. Pure."""
+
+from collections import Counter
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+from aftershock.model.problem import Path as Way
+from aftershock.model.problem import choose
+from aftershock.stacks.parts import CLIENT, Values, named, urls
+
+Contradictions = Iterator[tuple[Way, str, str]]
+"""Each as the way to a field, what is wrong with it, and what would do."""
+
+_OURS = {
+    "config_file", "data_directory", "dynamic_shared_memory_type", "hba_file", "listen_addresses", "port",
+    "primary_conninfo", "primary_slot_name", "unix_socket_directories",
+}  # fmt: skip
+_OURS_OF_CACHES = {"bind", "dir", "port", "requirepass", "unixsocket"}
+
+
+def contradictions(values: Values) -> Contradictions:
+    """Yield everything that keeps the stack from being one."""
+    for look in (_names, _links, _databases, _services, _gateways, _switches, _settings, _urls):
+        yield from look(values)
+
+
+def _names(values: Values) -> Contradictions:
+    """Parts and links share one set of names: each becomes a program, a port or a proxy of its own."""
+    listed = named(values)
+    counted = Counter(listed.values())
+    for way, name in listed.items():
+        if name == CLIENT or counted[name] > 1:
+            yield way, f"`{name}` is taken", "give every part and link a name of its own"
+        if not name.replace("-", "").isalnum() or name != name.lower() or not name.isascii():
+            yield way, f"`{name}` is no name", "use a-z, 0-9 and `-`"
+
+
+def _links(values: Values) -> Contradictions:
+    groups = (values.databases, values.caches, values.services, values.gateways)
+    parts = [each.name for group in groups for each in group]
+    proxies = [each.name for each in values.toxiproxies]
+    for place, link in enumerate(values.links):
+        for field, found, known in (
+            ("toxiproxy", link.toxiproxy, proxies), ("to", link.to, parts), ("from", link.from_, [*parts, CLIENT]),
+        ):  # fmt: skip
+            if found not in known:
+                yield ("links", place, field), f"`{found}` is not there", choose(found, known)
+
+
+def _databases(values: Values) -> Contradictions:
+    primaries = [each.name for each in values.primaries()]
+    for place, database in enumerate(values.databases):
+        way: Way = ("databases", place)
+        if database.role == "primary":
+            yield from _primary(way, database.database, database.user, followed=database.of or database.through)
+        elif database.of not in primaries:
+            found = f"`{database.of}` is no primary" if database.of else "missing for a replica"
+            yield (*way, "of"), found, choose(database.of or "", primaries, "name the database that it follows")
+        else:
+            ways = _leading(values, [database.of])
+            if database.through not in ways:
+                found = (
+                    f"`{database.through}` is no link to `{database.of}`"
+                    if database.through
+                    else "missing for a replica"
+                )
+                yield (*way, "through"), found, choose(database.through or "", ways, "add such a link")
+
+
+def _primary(way: Way, database: str, user: str, *, followed: str | None) -> Contradictions:
+    for field, found in (("database", database), ("user", user)):
+        if not found:
+            yield (*way, field), "missing for a primary", "name it"
+    if followed:
+        yield (*way, "of"), "found on a primary", "write `role: replica`, or leave `of` and `through` out"
+
+
+def _leading(values: Values, parts: list[str]) -> list[str]:
+    """Return the links that lead to any of the parts."""
+    return [link.name for link in values.links if link.to in parts]
+
+
+def _services(values: Values) -> Contradictions:
+    replicas = [each.name for each in values.databases if each.role == "replica"]
+    kinds = (
+        ("database", "a database", [each.name for each in values.databases]),
+        ("replica", "a replica", replicas),
+        ("cache", "a cache", [each.name for each in values.caches]),
+    )
+    for place, service in enumerate(values.services):
+        for field, what, parts in kinds:
+            found = getattr(service, field)
+            ways = _leading(values, parts)
+            if found is not None and found not in ways:
+                message = f"`{found}` is no link to {what}"
+                yield ("services", place, field), message, choose(found, ways, "add such a link")
+
+
+def _gateways(values: Values) -> Contradictions:
+    ways = _leading(values, [each.name for each in values.services])
+    for place, gateway in enumerate(values.gateways):
+        if not gateway.to:
+            yield ("gateways", place, "to"), "leads nowhere", "name the links to its services"
+        for number, found in enumerate(gateway.to):
+            if found not in ways:
+                message = f"`{found}` is no link to a service"
+                yield ("gateways", place, "to", number), message, choose(found, ways, "add such a link")
+        if not gateway.health.startswith("/") or not gateway.health.isprintable() or " " in gateway.health:
+            yield ("gateways", place, "health"), f"found {gateway.health!r}", "write a path, like /healthz"
+        if not gateway.every.removesuffix("ms").removesuffix("s").isdecimal():
+            yield ("gateways", place, "every"), f"found {gateway.every!r}", "write it like 500ms"
+
+
+def _switches(values: Values) -> Contradictions:
+    switches = {service.name: list(service.env) for service in values.services}
+    for place, setting in enumerate(values.settings):
+        known = switches.get(setting.workload, [])
+        if setting.env not in known:
+            message = f"`{setting.workload}` has no switch `{setting.env}`"
+            yield ("settings", place, "env"), message, choose(setting.env, known, "add it to the service's `env:`")
+
+
+def _settings(values: Values) -> Contradictions:
+    told = [("databases", place, _OURS & set(each.settings)) for place, each in enumerate(values.databases)]
+    told += [("caches", place, _OURS_OF_CACHES & set(each.settings)) for place, each in enumerate(values.caches)]
+    for field, place, chosen in told:
+        for name in sorted(chosen):
+            yield (field, place, "settings", name), "is not to be chosen", "leave it out"
+
+
+def _urls(values: Values) -> Contradictions:
+    entries = [link.name for link in values.links if link.from_ == CLIENT]
+    for place, indicator in enumerate(values.indicators):
+        for way, url in urls(indicator).items():
+            if (host := urlsplit(url).netloc) not in entries:
+                advice = choose(host, entries, f"add a link `from: {CLIENT}`")
+                yield ("indicators", place, *way), f"`{host}` is no link that clients come through", advice

@@ -1,0 +1,68 @@
+"""What was decided for one local stack: where it lies, which ports and passwords it has, and what its programs are. Data."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from aftershock.stacks import postgres
+from aftershock.stacks.parts import Values, named
+
+HOST = "127.0.0.1"
+REAPER = "reaper"
+"""The program that ends expired leases; a stack is up without it, but not whole."""
+CACHES_OWN = "default"
+"""The user of a Redis without users."""
+
+
+@dataclass(frozen=True)
+class Programs:
+    """What is run: command lines, by program. `account` is the user that databases run as, None for our own.
+
+    `installed`: paths of programs that were found on this machine, by their names.
+    """
+
+    python: str
+    toxiproxy: str
+    databases: Mapping[str, list[str]]
+    account: str | None
+    installed: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What was decided for one stack. `ports` by the name of part or link; `passwords` by part and role."""
+
+    name: str
+    folder: Path
+    logs: Path
+    supervisor: str
+    ports: Mapping[str, int]
+    passwords: Mapping[str, str]
+    instance: str
+
+    def address(self, name: str) -> str:
+        """Return host and port of a part or a link."""
+        return f"{HOST}:{self.ports[name]}"
+
+    def url(self, name: str) -> str:
+        """Return the URL of a part or a link."""
+        return f"http://{self.address(name)}"
+
+    def config(self, name: str, ending: str) -> Path:
+        """Return where a part's own configuration lies."""
+        return self.folder / f"{name}.{ending}"
+
+
+def wanted_ports(values: Values) -> list[str]:
+    """Return the names of all that listen: parts and links."""
+    return list(named(values).values())
+
+
+def wanted_passwords(values: Values) -> list[str]:
+    """Return the keys of `Layout.passwords`. A replica has its primary's roles."""
+    followed = {each.of for each in values.databases}
+    keys = []
+    for each in values.primaries():
+        roles = (each.user, postgres.SUPERUSER, *([postgres.REPLICATION] if each.name in followed else []))
+        keys += [f"{each.name}/{role}" for role in roles]
+    return [*keys, *(f"{each.name}/{CACHES_OWN}" for each in values.caches)]

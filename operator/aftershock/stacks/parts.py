@@ -1,0 +1,150 @@
+"""What a stack is made of: its parts, the links between them, and the names that both go by. Data alone; reads no file.
+
+Says nothing of ports, folders or pods: those are the renderers'.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+from urllib.parse import urlsplit
+
+from aftershock.model.metadata import Record
+from aftershock.model.problem import Path as Way
+from aftershock.model.stack import Indicator, Setting
+
+CLIENT = "client"
+"""Where a link begins that no part stands before."""
+
+
+class Database(Record, frozen=True, kw_only=True):
+    """A server. `settings` are PostgreSQL's own.
+
+    A primary has one database, owned by the application's role `user`. A replica follows the primary `of` over the link
+    `through`, has what that has, and its settings, but for those that it has of its own.
+    """
+
+    name: str
+    engine: Literal["postgresql"] = "postgresql"
+    role: Literal["primary", "replica"] = "primary"
+    database: str = ""
+    user: str = ""
+    of: str | None = None
+    through: str | None = None
+    settings: dict[str, str] = {}
+
+
+class Cache(Record, frozen=True, kw_only=True):
+    """A cache. `settings` are Redis' own."""
+
+    name: str
+    engine: Literal["redis"] = "redis"
+    settings: dict[str, str] = {}
+
+
+class Service(Record, frozen=True, kw_only=True):
+    """A service. `database`, `replica` and `cache` are the links through which it reaches them; `env` are its switches."""
+
+    name: str
+    program: Literal["meetings"]
+    database: str
+    replica: str | None = None
+    cache: str | None = None
+    env: dict[str, str] = {}
+
+
+class Gateway(Record, frozen=True, kw_only=True):
+    """What stands before services and spreads requests over them, through the links `to`.
+
+    A service is asked for `health` each `every`, and left out while it does not answer 200; `affinity: cookie` keeps a
+    client with the service that served it first.
+    """
+
+    name: str
+    program: Literal["haproxy"]
+    to: list[str]
+    health: str = "/healthz"
+    every: str = "500ms"
+    affinity: Literal["cookie", "none"] = "cookie"
+
+
+class Toxiproxy(Record, frozen=True, kw_only=True):
+    """A Toxiproxy, for links to pass through."""
+
+    name: str
+
+
+class Wire(Record, frozen=True, kw_only=True):
+    """A link between two parts, or from a client, through a Toxiproxy."""
+
+    name: str
+    toxiproxy: str
+    from_: str
+    to: str
+
+
+class Values(Record, frozen=True, kw_only=True):
+    """A whole stack. In the URL of an indicator, a link that clients come through stands for its host and port."""
+
+    era: str
+    environment: Literal["test", "staging"]
+    databases: list[Database]
+    caches: list[Cache] = []
+    services: list[Service]
+    gateways: list[Gateway] = []
+    toxiproxies: list[Toxiproxy]
+    links: list[Wire]
+    settings: list[Setting] = []
+    indicators: list[Indicator] = []
+
+    def link(self, name: str) -> Wire:
+        """Return a link that is known to be there."""
+        return next(link for link in self.links if link.name == name)
+
+    def entry(self) -> Wire | None:
+        """Return the first link that clients come through."""
+        return next((link for link in self.links if link.from_ == CLIENT), None)
+
+    def primary(self, database: Database) -> Database:
+        """Return the primary that a database follows: itself, if it is one."""
+        return next((each for each in self.databases if each.name == database.of), database)
+
+    def primaries(self) -> list[Database]:
+        """Return the databases that follow nobody."""
+        return [each for each in self.databases if each.role == "primary"]
+
+    def behind(self, link: str) -> Database:
+        """Return the database that a link leads to, which is known to be one."""
+        return next(each for each in self.databases if each.name == self.link(link).to)
+
+
+def fill(url: str, addresses: Mapping[str, str]) -> str:
+    """Put a link's address in the place of its name.
+
+    >>> fill("http://client-to-app/notes/{id}", {"client-to-app": "127.0.0.1:8080"})
+    'http://127.0.0.1:8080/notes/{id}'
+    """
+    host = urlsplit(url).netloc
+    return url.replace(f"//{host}", f"//{addresses.get(host, host)}", 1)
+
+
+def named(values: Values) -> dict[Way, str]:
+    """Return the names of all parts and links, by the fields that hold them."""
+    parts: dict[str, Sequence[Database | Cache | Service | Gateway | Toxiproxy | Wire]] = {
+        "databases": values.databases,
+        "caches": values.caches,
+        "services": values.services,
+        "gateways": values.gateways,
+        "toxiproxies": values.toxiproxies,
+        "links": values.links,
+    }
+    return {(field, place, "name"): each.name for field, listed in parts.items() for place, each in enumerate(listed)}
+
+
+def urls(indicator: Indicator) -> dict[Way, str]:
+    """Return every URL that an indicator asks, by the fields that hold it."""
+    if indicator.http:
+        return {("http", "url"): indicator.http.url}
+    if indicator.ledger:
+        return {("ledger", "write"): indicator.ledger.write, ("ledger", "read"): indicator.ledger.read}
+    if (probe := indicator.read_your_writes) is not None:
+        return {("readYourWrites", "write"): probe.write, ("readYourWrites", "read"): probe.read}
+    return {("promql", "url"): indicator.promql.url} if indicator.promql else {}

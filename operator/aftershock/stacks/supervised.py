@@ -1,0 +1,124 @@
+"""What supervisord is told of a local stack: every part as a program that is kept. Pure: text goes out."""
+
+import shlex
+from collections.abc import Iterator, Mapping
+
+from aftershock.errors import StackError
+from aftershock.stacks.layout import HOST, REAPER, Layout, Programs
+from aftershock.stacks.parts import Service, Values
+
+_SUPERVISORD = """\
+; Written by `aftershock stack up`; the next one writes it anew.
+[supervisord]
+nodaemon = false
+user = {user}
+logfile = {logs}/supervisord.log
+logfile_maxbytes = 1MB
+logfile_backups = 1
+pidfile = {folder}/supervisord.pid
+childlogdir = {logs}
+umask = 077
+
+[unix_http_server]
+file = {socket}
+chmod = 0700
+
+[rpcinterface:supervisor]
+supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface
+"""
+
+_PROGRAM = """
+[program:{name}]
+command = {command}
+directory = /
+autorestart = true
+startsecs = 1
+startretries = {retries}
+stopsignal = {stop}
+stopwaitsecs = {patience}
+redirect_stderr = true
+stdout_logfile = {log}
+stdout_logfile_maxbytes = 5MB
+stdout_logfile_backups = 1
+"""
+
+
+def supervisord(values: Values, layout: Layout, programs: Programs, user: str) -> str:
+    """Return the configuration of supervisord, which runs as `user`."""
+    head = _SUPERVISORD.format(
+        user=user, logs=_value(layout.logs), folder=_value(layout.folder),
+        socket=_value(layout.supervisor.removeprefix("unix://")),
+    )  # fmt: skip
+    reaping = _section(layout, REAPER, reaper(programs.python, layout))
+    return "".join([head, *_servers(values, layout, programs), *_ours(values, layout, programs), reaping])
+
+
+def _servers(values: Values, layout: Layout, programs: Programs) -> Iterator[str]:
+    for database in values.databases:
+        command = programs.databases[database.name]
+        yield _section(layout, database.name, command, stop="INT", patience=5, user=programs.account)
+    for cache in values.caches:
+        config = layout.folder / "secrets" / f"{cache.name}.conf"
+        yield _section(layout, cache.name, [programs.installed["redis-server"], str(config)])
+
+
+def _ours(values: Values, layout: Layout, programs: Programs) -> Iterator[str]:
+    for service in values.services:
+        command = [programs.python, "-m", f"aftershock.stacks.{service.program}"]
+        yield _section(layout, service.name, command, environment=_environment(service, layout))
+    for gateway in values.gateways:
+        command = [programs.installed["haproxy"], "-db", "-f", str(layout.config(gateway.name, "cfg"))]
+        yield _section(layout, gateway.name, command)
+    for proxy in values.toxiproxies:
+        config = str(layout.config(proxy.name, "json"))
+        command = [programs.toxiproxy, "-host", HOST, "-port", str(layout.ports[proxy.name]), "-config", config]
+        # It has no state worth a farewell, and one that is wedged takes none: restarting it must be quick.
+        yield _section(layout, proxy.name, command, stop="KILL", environment={"LOG_LEVEL": "error"})
+
+
+def reaper(python: str, layout: Layout) -> list[str]:
+    """Return the command line of the stack's reaper."""
+    return [python, "-m", "aftershock", "reap", "--watch", "--stack", str(layout.folder / "stack.yaml")]
+
+
+def _environment(service: Service, layout: Layout) -> dict[str, str]:
+    secrets = layout.folder / "secrets"
+    reached = {"REPLICA_DSN_FILE": (service.replica, "replica.dsn"), "CACHE_URL_FILE": (service.cache, "cache")}
+    return {
+        **service.env,
+        "PORT": str(layout.ports[service.name]),
+        "DATABASE_DSN_FILE": str(secrets / f"{service.name}.dsn"),
+        **{name: str(secrets / f"{service.name}.{ending}") for name, (link, ending) in reached.items() if link},
+        "INSTANCE": layout.instance,
+    }
+
+
+def _section(
+    layout: Layout,
+    name: str,
+    command: list[str],
+    *,
+    stop: str = "TERM",
+    patience: int = 2,
+    user: str | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> str:
+    section = _PROGRAM.format(
+        name=name, command=_value(shlex.join(command)), stop=stop, patience=patience,
+        log=_value(layout.logs / f"{name}.log"), retries=3 if name == REAPER else 10,
+    )  # fmt: skip
+    if user is not None:
+        section += f"user = {user}\n"
+    if environment:
+        section += "environment = " + ",".join(f'{key}="{_value(value)}"' for key, value in environment.items()) + "\n"
+    return section
+
+
+def _value(text: object) -> str:
+    """Return a text as a value in supervisord's configuration, which takes some characters for its own."""
+    value = str(text)
+    if any(sign in value for sign in (";", '"', "\n", "\r")):
+        raise StackError(
+            f"supervisord can't be told of {value!r}", 'set AFTERSHOCK_HOME to a folder without `;` and `"` in its path'
+        )
+    return value.replace("%", "%%")
