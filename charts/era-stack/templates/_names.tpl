@@ -19,6 +19,27 @@
 {{ printf "%s-%s" (include "stack.name" (index . 0)) (index . 1) }}
 {{- end }}
 
+{{/* The name of the primary that a database follows: its own, if it is one. Call with (list $values "replica"). */}}
+{{- define "stack.primary" -}}
+{{- $name := index . 1 -}}
+{{- range (index . 0).databases }}{{ if eq .name $name }}{{ .of | default .name }}{{ end }}{{ end -}}
+{{- end }}
+
+{{/* The replicas of a primary, if it has any. Call with (list $values "primary"). */}}
+{{- define "stack.replicas" -}}
+{{- $name := index . 1 -}}
+{{- range (index . 0).databases }}{{ if eq (.of | default "") $name }}{{ .name }} {{ end }}{{ end -}}
+{{- end }}
+
+{{/* The port at which a part is reached. Call with (list $values "primary"). */}}
+{{- define "stack.port" -}}
+{{- $name := index . 1 -}}
+{{- $port := 80 -}}
+{{- range (index . 0).databases }}{{ if eq .name $name }}{{ $port = 5432 }}{{ end }}{{ end -}}
+{{- range (index . 0).caches }}{{ if eq .name $name }}{{ $port = 6379 }}{{ end }}{{ end -}}
+{{ $port }}
+{{- end }}
+
 {{/* How it is reached from another namespace too. */}}
 {{- define "stack.host" -}}
 {{ include "stack.part" . }}.{{ (index . 0).Release.Namespace }}.svc

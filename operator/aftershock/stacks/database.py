@@ -2,45 +2,83 @@
 
 The first start makes the database, every start becomes its server. Names and passwords come from the environment: DATA
 (a folder to be), DATABASE, OWNER, OWNER_PASSWORD, SUPERUSER_PASSWORD, and PORT. It is reached from everywhere, with SCRAM.
+
+With REPLICATION_PASSWORD others may follow it. With REPLICA, which is its own name, it is copied from the server at PRIMARY,
+and then gets what changes there through the link THROUGH (both `host` or `host:port`). One whose primary is another one than it
+was copied from is copied anew.
 """
 
 import os
+import shutil
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from aftershock.errors import AftershockError, InputError
-from aftershock.stacks import postgres
+from aftershock.errors import AftershockError, InputError, StackError
+from aftershock.stacks import postgres, replication
 
 PORT = "5432"
+PATIENCE = 100.0
+"""Seconds that a replica waits for its primary before it gives up, and its pod is started again."""
+
 _REMOTE = "host all all all scram-sha-256"
+_REPLICAS = f"host replication {postgres.REPLICATION} all scram-sha-256"
 
 
 def main(arguments: list[str], environment: Mapping[str, str]) -> None:
     """Become the server. InputError where something that it needs was not said."""
     data = Path(_said(environment, "DATA"))
-    if not data.exists():
-        postgres.create(data, _word(environment, "SUPERUSER_PASSWORD"), _statements(environment))
-    _open(data / "pg_hba.conf")
-    (data / "postmaster.pid").unlink(missing_ok=True)  # nothing of an earlier pod lives
     settings = dict(argument.split("=", 1) for argument in arguments)
+    if environment.get("REPLICA"):
+        settings |= _follow(data, environment)
+    elif not data.exists():
+        postgres.create(data, _word(environment, "SUPERUSER_PASSWORD"), _statements(environment))
+    _open(data / "pg_hba.conf", [_REMOTE, *([_REPLICAS] if environment.get("REPLICATION_PASSWORD") else [])])
+    (data / "postmaster.pid").unlink(missing_ok=True)  # nothing of an earlier pod lives
     line = postgres.command(data, int(environment.get("PORT", PORT)), settings, listen="*")
     os.execv(line[0], line)  # noqa: S606  # no shell is wanted
 
 
+def _follow(data: Path, environment: Mapping[str, str]) -> dict[str, str]:
+    """Make it a copy of its primary if it is none; return the settings by which it follows that. StackError if it can't."""
+    replica, words = _said(environment, "REPLICA"), ("REPLICATION_PASSWORD", "SUPERUSER_PASSWORD")
+    source = replication.Source(*_address(environment, "PRIMARY"), *(_word(environment, word) for word in words))
+    end = time.monotonic() + PATIENCE
+    while True:
+        try:
+            if data.exists() and replication.identity(data) != replication.identity_of(source):
+                shutil.rmtree(data)
+            if not data.exists():
+                replication.follow(data, replica, source, {})
+            break
+        except StackError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(1.0)  # the primary's pod may be on its way
+    replication.write_passwords(data.parent, source.replicating)
+    return replication.following(data, replica, *_address(environment, "THROUGH"))
+
+
 def _statements(environment: Mapping[str, str]) -> str:
     owner, database = _word(environment, "OWNER"), _word(environment, "DATABASE")
-    return (
-        f"CREATE ROLE \"{owner}\" LOGIN PASSWORD '{_word(environment, 'OWNER_PASSWORD')}';\n\n"
-        f'CREATE DATABASE "{database}" OWNER "{owner}";\n\n'
-    )
+    lines = [f"CREATE ROLE \"{owner}\" LOGIN PASSWORD '{_word(environment, 'OWNER_PASSWORD')}'"]
+    if environment.get("REPLICATION_PASSWORD"):
+        word = _word(environment, "REPLICATION_PASSWORD")
+        lines.append(f"CREATE ROLE {postgres.REPLICATION} LOGIN REPLICATION PASSWORD '{word}'")
+    return "".join(f"{line};\n\n" for line in [*lines, f'CREATE DATABASE "{database}" OWNER "{owner}"'])
 
 
-def _open(rules: Path) -> None:
+def _open(rules: Path, wanted: list[str]) -> None:
     """Let every address log in, once."""
     text = rules.read_text(encoding="utf-8")
-    if _REMOTE not in text.splitlines():
-        rules.write_text(f"{text}\n{_REMOTE}\n", encoding="utf-8")
+    if missing := [line for line in wanted if line not in text.splitlines()]:
+        rules.write_text("\n".join([text, *missing, ""]), encoding="utf-8")
+
+
+def _address(environment: Mapping[str, str], name: str) -> tuple[str, int]:
+    host, _, port = _said(environment, name).partition(":")
+    return host, int(port or PORT)
 
 
 def _word(environment: Mapping[str, str], name: str) -> str:

@@ -205,8 +205,11 @@ def scratch(parent: Path) -> Iterator[Path]:
     shutil.rmtree(lent)
 
 
-def run(line: list[str | Path], environment: Mapping[str, str], feed: str = "") -> None:
-    """Run one of PostgreSQL's programs to its end, as the servers' account. StackError with its complaint if it fails."""
+def run(line: list[str | Path], environment: Mapping[str, str], feed: str = "") -> str:
+    """Run one of PostgreSQL's programs to its end, as the servers' account; return what it said.
+
+    StackError with its complaint if it fails.
+    """
     try:
         done = subprocess.run(
             line, check=False, input=feed, capture_output=True, text=True, cwd="/", timeout=DEADLINE,
@@ -219,6 +222,7 @@ def run(line: list[str | Path], environment: Mapping[str, str], feed: str = "") 
             f"{Path(line[0]).name} failed: {_complaint(done.stderr)}",
             "every folder above the stack must be open to the account; AFTERSHOCK_HOME moves it",
         )
+    return str(done.stdout)
 
 
 def _complaint(output: str) -> str:

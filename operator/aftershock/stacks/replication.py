@@ -3,6 +3,7 @@
 The password of the role that replicates stands in a file beside the replica's data, never on a command line.
 """
 
+import re
 import secrets
 import shlex
 from collections.abc import Iterator, Mapping
@@ -10,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from aftershock.errors import StackError
 from aftershock.stacks import postgres
 from aftershock.stacks.account import give, unprivileged
 
@@ -96,10 +98,29 @@ def awake(data: Path, settings: Mapping[str, str], log: Path, environment: Mappi
         postgres.run([control, "stop", "-w", "-s", "-D", data, "-m", "fast"], environment)
 
 
+def identity(data: Path) -> str:
+    """Return the number that tells a cluster and its copies from all others. StackError where it can't be read."""
+    said = postgres.run([postgres.programs() / "pg_controldata", "-D", data], {})
+    found = re.search(r"^Database system identifier:\s+(\d+)$", said, re.MULTILINE)
+    if found is None:
+        raise StackError(f"{data} says of no cluster which it is", "remove it: it is made anew")
+    return found[1]
+
+
+def identity_of(source: Source) -> str:
+    """Return the same of a server that runs. StackError where it doesn't answer."""
+    return _asked(source, "SELECT system_identifier FROM pg_control_system()", {})
+
+
 def _drop_slot(source: Source, name: str, environment: Mapping[str, str]) -> None:
-    where = f"host={source.host} port={source.port} user={postgres.SUPERUSER} dbname={postgres.SUPERUSER}"
     query = (  # the name is of our own making: a-z, 0-9 and _
         f"SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = '{name}' AND NOT active"  # noqa: S608
     )
-    line: list[str | Path] = [postgres.programs() / "psql", "-X", "-q", "-w", "-d", where, "-c", query]
-    postgres.run(line, {**environment, "PGPASSWORD": source.superuser})
+    _asked(source, query, environment)
+
+
+def _asked(source: Source, query: str, environment: Mapping[str, str]) -> str:
+    """Ask a primary as its superuser, and return what it says."""
+    where = f"host={source.host} port={source.port} user={postgres.SUPERUSER} dbname={postgres.SUPERUSER}"
+    line: list[str | Path] = [postgres.programs() / "psql", "-X", "-q", "-w", "-A", "-t", "-d", where, "-c", query]
+    return postgres.run(line, {**environment, "PGPASSWORD": source.superuser}).strip()
