@@ -6,9 +6,11 @@ python holder.py STACK.yaml RUN EXPIRES '[["latency", "link", {"latency": "100ms
 import asyncio
 import json
 import sys
+import time
 from pathlib import Path
 
-from aftershock.faults.fault import Site
+from aftershock.core.conditions import LANDING
+from aftershock.faults.fault import Settling, Site
 from aftershock.runtime.reaper import read_stack
 from component.test_link_faults import hold_of
 
@@ -20,8 +22,10 @@ async def main(file: Path, run: str, expires: int, wanted: list[tuple[str, str, 
     print("prepared", flush=True)
     await asyncio.gather(*(hold.inject() for hold in holds))
     for hold, (fault, _, _) in zip(holds, wanted, strict=True):
-        seen = await hold.observe()
-        assert seen.holds, (fault, seen)
+        end = time.monotonic() + (hold.settles + LANDING if isinstance(hold, Settling) else 0.0)
+        while not (seen := await hold.observe()).holds:
+            assert time.monotonic() < end, (fault, seen)
+            await asyncio.sleep(0.1)
     print("held", flush=True)
     await asyncio.sleep(1000)
 

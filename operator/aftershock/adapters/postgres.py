@@ -166,6 +166,25 @@ async def terminate(opened: Session, pids: Iterable[int]) -> None:
     await query(opened, "SELECT pg_terminate_backend(pid) FROM unnest(%s::int[]) AS pid", list(pids))
 
 
+async def resume_replay(opened: Session) -> None:
+    """Have a replica go on with what its primary has written; on a server that is no replica nothing happens."""
+    await query(opened, "SELECT pg_wal_replay_resume() WHERE pg_is_in_recovery()")
+
+
+async def replay_state(opened: Session) -> str:
+    """Return whether a replica's replay is `not paused`, `pause requested` or `paused`."""
+    ((state,),) = await query(opened, "SELECT pg_get_wal_replay_pause_state()")
+    return str(state)
+
+
+async def execute(opened: Session, statement: str) -> None:
+    """Carry out one statement that takes as long as it takes, and has no rows. TargetError where the server ends it."""
+    try:
+        await opened.execute(statement.encode())
+    except psycopg.Error as error:
+        raise TargetError(f"the database ended a statement: {_first(str(error))}", "see the server's log") from None
+
+
 def _parameters(login: Login) -> dict[str, Any]:
     try:
         return dict(psycopg.conninfo.conninfo_to_dict(login.dsn))

@@ -123,6 +123,14 @@ class Server:
             except library.ProxyExists:
                 return
 
+    def change_toxic(self, proxy: str, toxic: Toxic) -> None:
+        """Give a toxic that is there other attributes. One call. TargetError if it is not there."""
+        with self._routed(f"change the toxic {toxic.name} of the proxy {proxy}"):
+            path = f"/proxies/{quote(_safe(proxy), safe='')}/toxics/{quote(_safe(toxic.name), safe='')}"
+            answer = self.call("POST", path, {"attributes": toxic.attributes})
+            if answer.status_code != 200:
+                raise TargetError(f"the toxic {toxic.name} of the proxy {proxy} is gone", "somebody else removed it")
+
     def remove_toxic(self, proxy: str, name: str) -> None:
         """Remove the toxic, unless it or its proxy is gone already. One call; WedgedError if it hangs."""
         with self._routed(f"remove the toxic {name} of the proxy {proxy}"):

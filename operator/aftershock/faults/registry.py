@@ -11,6 +11,7 @@ from aftershock.faults.fault import Fault
 
 _NAMES = (
     "db-connection-exhaustion",
+    "replica-lag",
     "latency",
     "bandwidth",
     "slow-close",

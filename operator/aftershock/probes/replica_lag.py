@@ -8,11 +8,11 @@ takes none, nothing is known of the replica, and the sample is a failure.
 """
 
 import time
-from collections import deque
 from threading import Lock
 
 import psycopg
 
+from aftershock.core.heartbeats import Heartbeat, Heartbeats
 from aftershock.errors import InputError
 from aftershock.model.stack import Database, ReplicaLagProbe, Stack
 from aftershock.probes.http import Means
@@ -27,33 +27,6 @@ BEAT = "SELECT pg_logical_emit_message(true, 'aftershock', 'heartbeat')"
 WRITTEN = "SELECT (pg_current_wal_insert_lsn() - '0/0')::bigint"
 REPLAYED = "SELECT pg_is_in_recovery(), (coalesce(pg_last_wal_replay_lsn(), '0/0') - '0/0')::bigint"
 """Places in the WAL, in bytes from its beginning."""
-
-
-class Heartbeats:
-    """The heartbeats that a replica may lack yet: where each ends in the WAL, and when it was written (any steady clock)."""
-
-    def __init__(self) -> None:
-        self._missing: deque[tuple[int, float]] = deque()
-        self._lock = Lock()
-
-    def wrote(self, place: int, when: float) -> None:
-        """Take down a heartbeat."""
-        with self._lock:
-            self._missing.append((place, when))
-
-    def lag(self, replayed: int, now: float) -> float:
-        """Return how far behind a replica is, in seconds, that has replayed up to a place.
-
-        >>> beats = Heartbeats()
-        >>> beats.wrote(100, 1.0), beats.wrote(200, 2.0), beats.wrote(300, 3.0)
-        (None, None, None)
-        >>> beats.lag(150, 5.0), beats.lag(300, 5.0)
-        (3.0, 0.0)
-        """
-        with self._lock:
-            while self._missing and self._missing[0][0] <= replayed:
-                self._missing.popleft()
-            return max(0.0, now - self._missing[0][1]) if self._missing else 0.0
 
 
 class Pair:
@@ -86,7 +59,7 @@ class ReplicaLag:
         self._primary, self._replica = (limited(each, means.folder, timeout) for each in (primary, replica))
         self._below = wanted.below
         self._name = wanted.database
-        self._beats = Heartbeats()
+        self._beats, self._lock = Heartbeats(), Lock()
         sessions = Sessions(pulse, means, self)
         self.send, self.abandon = sessions.send, sessions.abandon
         self.explain, self.done = sessions.explain, sessions.done
@@ -103,12 +76,15 @@ class ReplicaLag:
     def ask(self, line: Pair) -> Found:
         """Write a heartbeat, and look how far the replica is."""
         line.primary.connection.execute(BEAT)
-        self._beats.wrote(_number(line.primary, WRITTEN), time.monotonic())
+        beat = Heartbeat(_number(line.primary, WRITTEN), time.monotonic())
+        with self._lock:
+            self._beats.wrote(beat)
         row = line.replica.connection.execute(REPLAYED).fetchone()
         if row is None or not row[0]:
             self.explain(f"the database {self._name} is no replica any more")
             return Found("body")
-        lag = self._beats.lag(int(str(row[1])), time.monotonic())
+        with self._lock:
+            lag = self._beats.lag(int(str(row[1])), time.monotonic())
         kind = None if self._below is None or lag < self._below else BEHIND
         return Found(kind, nanoseconds(lag))
 

@@ -12,6 +12,8 @@ from aftershock.errors import TargetError
 from aftershock.model.stack import Database
 from aftershock.runtime.place import HEAL, LOOK, Looked, Trace
 
+REPLICA_LAG = "replica-lag"
+
 
 class DatabasePlace:
     """Sessions whose application_name is a lease's. The server ends them by itself; this is for what outlived that."""
@@ -44,9 +46,11 @@ class DatabasePlace:
         )
 
     async def heal(self, traces: list[Trace]) -> list[str]:
-        """Terminate the sessions."""
+        """Terminate the sessions. One that holds a replica's replay can't resume it once it is terminated: that goes first."""
         names = {trace.lease.name for trace in traces}
         async with asyncio.timeout(HEAL), postgres.session(self._login(), postgres.OBSERVER) as opened:
+            if any(trace.lease.fault == REPLICA_LAG for trace in traces):
+                await postgres.resume_replay(opened)
             doomed = [each.pid for each in await postgres.activity(opened) if each.name in names]
             await postgres.terminate(opened, doomed)
             end = time.monotonic() + LOOK
