@@ -55,6 +55,10 @@ def wanted(name: str, tree: dict[str, Any]) -> Any:
         ("node-drain", {"force": True}, "unknown field"),
         ("region-loss", {}, "by"),
         ("region-loss", {"by": "sharks"}, "sharks"),
+        ("region-loss", {"by": "links", "down": "2s"}, "down, up: give both or neither"),
+        ("region-loss", {"by": "links", "down": "2s", "up": "100ms"}, "up: at least 500ms"),
+        ("region-loss", {"by": "everything", "down": "2s", "up": "2s"}, "down, up: only with"),
+        ("region-loss", {"by": "databases", "asymmetric": True}, "asymmetric: only with"),
     ],
 )
 def test_wrong_parameters_are_refused(name: str, tree: dict[str, Any], says: str) -> None:

@@ -111,9 +111,16 @@ def stop(root: Process) -> list[Process]:
     while fresh := [each for each in tree(root) if each not in stopped and state(each) != "T"]:
         for each in fresh:
             send(each, signal.SIGSTOP)
-        _settle(lambda: all(state(each) in {"T", None} for each in fresh))
+        await_state(lambda: all(state(each) in {"T", None} for each in fresh))
         stopped += fresh
     return stopped
+
+
+def await_state(done: Callable[[], bool]) -> None:
+    """Return once it is so, or after SETTLE seconds."""
+    end = time.monotonic() + SETTLE
+    while not done() and time.monotonic() < end:
+        time.sleep(0.002)
 
 
 def go_on(processes: list[Process]) -> None:
@@ -132,7 +139,7 @@ def kill_all(processes: list[Process]) -> None:
     """Kill these, and wait until they are gone."""
     for each in processes:
         send(each, signal.SIGKILL)
-    _settle(lambda: all(state(each) is None for each in processes))
+    await_state(lambda: all(state(each) is None for each in processes))
 
 
 def kill(root: Process) -> list[Process]:
@@ -141,12 +148,6 @@ def kill(root: Process) -> list[Process]:
     doomed = tree(root)
     kill_all(doomed)
     return doomed
-
-
-def _settle(done: Callable[[], bool]) -> None:
-    end = time.monotonic() + SETTLE
-    while not done() and time.monotonic() < end:
-        time.sleep(0.002)
 
 
 def _pids() -> list[int]:

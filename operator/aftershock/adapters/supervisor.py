@@ -20,6 +20,7 @@ from aftershock.model.stack import SupervisorControl
 DEADLINE = 5.0
 State = Literal["STOPPED", "STARTING", "RUNNING", "BACKOFF", "STOPPING", "EXITED", "FATAL", "UNKNOWN"]
 
+_NO_WAIT = False
 _BAD_NAME, _ALREADY_STARTED, _NOT_RUNNING = 10, 60, 70
 _ADVICE = "see `aftershock stack status`; `aftershock stack up` repairs a local stack"
 
@@ -48,6 +49,11 @@ def programs(url: str, deadline: float = DEADLINE) -> list[Info]:
 def start(control: SupervisorControl, deadline: float = DEADLINE) -> None:
     """Start the program and wait until supervisord says that it runs."""
     _call(control.url, "startProcess", control.program, deadline=deadline, fine=_ALREADY_STARTED)
+
+
+def launch(control: SupervisorControl, deadline: float = DEADLINE) -> None:
+    """Start the program and don't wait for supervisord's `startsecs`; one that can't be run at all is a TargetError."""
+    _call(control.url, "startProcess", control.program, _NO_WAIT, deadline=deadline, fine=_ALREADY_STARTED)
 
 
 def stop(control: SupervisorControl, deadline: float = DEADLINE) -> None:
@@ -88,7 +94,7 @@ def _info(told: dict[str, Any]) -> Info:
     )
 
 
-def _call(url: str, method: str, *arguments: str, deadline: float, fine: int = 0) -> Any:
+def _call(url: str, method: str, *arguments: str | bool, deadline: float, fine: int = 0) -> Any:
     """Call `supervisor.<method>`; the fault code `fine` counts as success."""
     asked = f"supervisord at {url}: {method}{arguments}"
     try:

@@ -74,8 +74,15 @@ def _nothing(_site: Site, _lease: Lease) -> Mapping[str, Any]:
     return {}
 
 
+def _anything(_site: Site, _wanted: Any) -> None:
+    """Refuse nothing."""
+
+
 class Fault(msgspec.Struct, frozen=True):
-    """A registry entry. `clock` reads the target's own clock (seconds since the epoch); `undo` goes on record before inject."""
+    """A registry entry. `clock` reads the target's own clock (seconds since the epoch); `undo` goes on record before inject.
+
+    `refuse` raises InputError for what the Stack alone shows to be impossible or not allowed; it touches nothing.
+    """
 
     name: str
     summary: str
@@ -84,3 +91,4 @@ class Fault(msgspec.Struct, frozen=True):
     hold: Callable[[Site, Lease, Any], Hold]
     clock: Callable[[Site], Awaitable[float]]
     undo: Callable[[Site, Lease], Mapping[str, Any]] = _nothing
+    refuse: Callable[[Site, Any], None] = _anything

@@ -62,11 +62,13 @@ def _bring_back(record: Record) -> None:
             raise TargetError(f"{record.workload} doesn't come back: {found.because}", f"see {found.log}")
         time.sleep(0.05)
     if found.state in {"EXITED", "FATAL"} or (found.state == "STOPPED" and record.fault == HOLD_DOWN):
-        supervisor.start(record.supervisor)
+        supervisor.launch(record.supervisor)
 
 
 class ProcessHold:
-    """The part of a Hold that every fault of a process has."""
+    """The part of a Hold that every fault of a process has. `kind` is how it is undone, where the lease's fault doesn't say."""
+
+    kind: str | None = None
 
     def __init__(self, site: Site, lease: Lease) -> None:
         self.site, self.lease = site, lease
@@ -92,7 +94,7 @@ class ProcessHold:
         """Put on record what is about to be done; `whole` once it is known to be all."""
         record = Record(
             lease=self.lease.name,
-            fault=self.lease.fault,
+            fault=self.kind or self.lease.fault,
             workload=self.workload.name,
             boot=processes.boot(),
             processes=hit,

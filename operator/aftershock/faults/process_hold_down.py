@@ -16,6 +16,8 @@ class HoldDown(Parameters, frozen=True, kw_only=True):
 class HoldDownHold(ProcessHold):
     """One workload held down for one lease."""
 
+    kind = HOLD_DOWN
+
     async def prepare(self) -> None:
         """See that it runs, and that there is somebody who can start it again."""
         self._control()

@@ -16,6 +16,33 @@ def workloads_in(site: Site) -> list[Workload]:
     return [one for one in site.stack.spec.workloads if one.region == site.target and labels_of(one)]
 
 
+def inside(site: Site) -> set[str]:
+    """Return the names of all that is in the region."""
+    return {name for name, region in _parts(site) if region == site.target}
+
+
 def links_of(site: Site) -> list[Link]:
     """Return every link that has an end in the region."""
     return links_in(site.stack, site.target)
+
+
+def local_in(site: Site, *, databases_only: bool = False) -> list[Workload]:
+    """Return the local workloads in the region; of databases, those that bear a database's name."""
+    databases = {database.name for database in site.stack.spec.databases}
+    return [
+        one for one in site.stack.spec.workloads
+        if one.supervisor is not None and one.name in inside(site) and (not databases_only or one.name in databases)
+    ]  # fmt: skip
+
+
+def total(site: Site) -> bool:
+    """Tell whether nothing of the stack is outside the region: then its loss is that of everything."""
+    parts = {name for name, _ in _parts(site)}
+    return bool(parts) and parts <= inside(site)
+
+
+def _parts(site: Site) -> list[tuple[str, str | None]]:
+    """Return the name and the region of every part of the stack."""
+    spec = site.stack.spec
+    workloads = [(part.name, part.region) for part in spec.workloads]
+    return [*workloads, *((part.name, part.region) for part in spec.databases)]

@@ -69,6 +69,12 @@ class Request(msgspec.Struct, frozen=True):
             folder=self.folder,
         )
 
+    def refuse(self) -> None:
+        """Raise InputError where a fault can't be held at its target, by what the Stack says; nothing is touched."""
+        for number in range(len(self.plan.steps)):
+            each = self._injection(number)
+            each.fault.refuse(each.site, each.parameters)
+
     def _injection(self, number: int) -> Injection:
         step = self.plan.steps[number]
         fault = FAULTS[step.fault]
@@ -133,8 +139,10 @@ def check_fit(experiment: Document[Experiment], stack: Document[Stack]) -> None:
 def fitted(
     experiment: Document[Experiment], stack: Document[Stack], era_documents: Sequence[Document[Era]], runs: Path
 ) -> Request:
-    """Return the request that is made of documents which fit each other."""
-    return Request(experiment, stack, era_documents, compile_plan(experiment.object, stack.object), runs)
+    """Return the request that is made of documents which fit each other. InputError for a fault that the Stack rules out."""
+    made = Request(experiment, stack, era_documents, compile_plan(experiment.object, stack.object), runs)
+    made.refuse()
+    return made
 
 
 def _experiment_file(name: str) -> Path:
