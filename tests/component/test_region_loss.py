@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from aftershock.adapters import processes, records, supervisor
+from aftershock.adapters import lease_files, processes, supervisor
 from aftershock.adapters.processes import Process
 from aftershock.adapters.toxiproxy import Proxy, Server
 from aftershock.errors import InputError
@@ -115,7 +115,7 @@ def test_what_is_in_the_region_is_lost_and_nothing_else(
     assert ground.server.proxies() == proxies
     after = {name: running(ground, name) for name in names}
     assert {name for name in names if after[name] != before[name]} == parts
-    assert records.paths(ground.folder) == []
+    assert lease_files.paths(ground.folder) == []
 
 
 def test_asymmetric_says_who_reaches_whom(ground: Ground) -> None:
@@ -232,7 +232,7 @@ def test_clean_a_second_after_the_lease(ground: Ground, way: dict[str, Any], blo
         assert ground.server.proxies() == proxies
     for name in names:
         running(ground, name)
-    assert records.paths(ground.folder) == []
+    assert lease_files.paths(ground.folder) == []
 
 
 @pytest.mark.parametrize("by", ["links", "everything", "databases"])

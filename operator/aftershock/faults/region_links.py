@@ -7,7 +7,8 @@ link into it, reached without the link. While the network alone is lost they dis
 import asyncio
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+
+import msgspec
 
 from aftershock.adapters import canary
 from aftershock.adapters.canary import Line
@@ -21,16 +22,14 @@ from aftershock.faults.regions import inside, links_of
 from aftershock.model.stack import Link
 
 
-@dataclass(frozen=True)
-class Flap:
+class Flap(msgspec.Struct, frozen=True):
     """Seconds for which the links are down, and then up, by turns."""
 
     down: float
     up: float
 
 
-@dataclass(frozen=True)
-class Door:
+class Door(msgspec.Struct, frozen=True):
     """What listens in the region behind one link, reached without it. `name` is the part's."""
 
     name: str
