@@ -12,6 +12,7 @@ import pytest
 
 from aftershock.adapters import kubeconfig
 from aftershock.adapters.credentials import VERSIONS, Credentials, LoginError, path
+from aftershock.adapters.door import session
 from aftershock.adapters.kubeconfig import Access
 from aftershock.errors import InputError
 
@@ -194,3 +195,40 @@ def test_a_login_command_that_speaks_another_version(tmp_path: Path) -> None:
     user = {"exec": {"apiVersion": VERSIONS[0], "command": "echo", "args": [said]}}
     with pytest.raises(LoginError, match="v1beta1"):
         who(user).now()
+
+
+CORPORATE = "http://corporate.example:3128"
+
+
+@pytest.mark.parametrize(
+    ("cluster", "environment", "proxy"),
+    [
+        ({}, {}, None),
+        ({}, {"HTTPS_PROXY": CORPORATE}, CORPORATE),
+        ({}, {"HTTPS_PROXY": CORPORATE, "NO_PROXY": "other.example,one.example"}, None),
+        ({"proxy-url": "http://own.example"}, {"HTTPS_PROXY": CORPORATE}, "http://own.example"),
+        ({"proxy-url": "http://own.example"}, {"NO_PROXY": "one.example"}, "http://own.example"),
+    ],
+    ids=["none", "environment", "excepted", "own", "own, excepted"],
+)
+def test_the_proxy_of_the_kubeconfig_comes_before_that_of_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cluster: Tree, environment: dict[str, str], proxy: str | None
+) -> None:
+    for name in ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY"):
+        for spelt in (name, name.lower()):
+            monkeypatch.delenv(spelt, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    access = kubeconfig.access(written(tmp_path / "config", config({}, **cluster)))
+    made = session(access, Credentials(access))
+    settings = made.merge_environment_settings(f"{access.server}/version", {}, None, None, None)
+    assert settings["proxies"].get("https") == proxy
+
+
+def test_the_authorities_of_the_environment_are_heeded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    access = kubeconfig.access(written(tmp_path / "config", config({})))
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+    assert session(access, Credentials(access)).verify is True
+    monkeypatch.setenv("CURL_CA_BUNDLE", "/some/authorities")
+    assert session(access, Credentials(access)).verify == "/some/authorities"

@@ -1,10 +1,12 @@
 """The way to an API server: a session that goes to one cluster as one user, and shows the credential that is good now."""
 
+import os
 from typing import Any
 
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
+from requests.utils import get_environ_proxies
 from urllib3.exceptions import InsecureRequestWarning
 
 from aftershock.adapters.credentials import Credential, Credentials, path
@@ -44,14 +46,24 @@ class Door(HTTPAdapter):
 
 
 def session(access: Access, credentials: Credentials) -> requests.Session:
-    """Return a session that speaks to the cluster. What ~/.netrc says of its host is not for it."""
+    """Return a session that speaks to the cluster. What ~/.netrc says of its host is not for it.
+
+    The environment is read once, and not for every call; what the kubeconfig says comes before it, as kubectl has it.
+    """
     made = requests.Session()
-    made.auth = lambda request: request
-    if proxy := access.cluster.get("proxy-url"):
-        made.proxies = {"http": proxy, "https": proxy}
+    made.trust_env = False
+    made.proxies = _proxies(access)
+    made.verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
     for scheme in ("https://", "http://"):
         made.mount(scheme, Door(access, credentials))
     return made
+
+
+def _proxies(access: Access) -> dict[str, str]:
+    """Return the proxy on the way to the cluster, by scheme: that of the kubeconfig, or else of the environment."""
+    if proxy := access.cluster.get("proxy-url"):
+        return {"http": str(proxy), "https": str(proxy)}
+    return dict(get_environ_proxies(access.server, no_proxy=None))
 
 
 def _verify(cluster: Tree) -> str | bool | None:
