@@ -5,7 +5,7 @@ are in autocommit, so that one that does nothing is idle, and never idle in a tr
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, LiteralString, TypeAlias
 
@@ -17,6 +17,7 @@ from aftershock.errors import TargetError
 if TYPE_CHECKING:
     import psycopg
     import psycopg.conninfo
+    import psycopg.sql
 else:
     psycopg = lazily("psycopg")
 
@@ -175,6 +176,61 @@ async def replay_state(opened: Session) -> str:
     """Return whether a replica's replay is `not paused`, `pause requested` or `paused`."""
     ((state,),) = await query(opened, "SELECT pg_get_wal_replay_pause_state()")
     return str(state)
+
+
+LOCK_NOT_AVAILABLE = "55P03"
+
+
+async def perform(
+    opened: Session, statement: LiteralString, table: Sequence[str] = (), number: int | None = None
+) -> None:
+    """Carry out a statement. `{}` in it is the table, by its schema and name; a second one is the number.
+
+    TargetError where it fails.
+    """
+    try:
+        async with asyncio.timeout(DEADLINE):
+            await opened.execute(_about(statement, table, number))
+    except TimeoutError:
+        raise TargetError(
+            f"the database did not answer within {DEADLINE:g} s", "see whether it is overloaded"
+        ) from None
+    except psycopg.Error as error:
+        raise TargetError(f"the database refused a statement: {_first(str(error))}", "see the server's log") from error
+
+
+async def turned_away(
+    opened: Session, statement: LiteralString, table: Sequence[str], number: int | None = None
+) -> bool:
+    """Tell whether a statement is refused since somebody else has a lock. TargetError where it fails in another way."""
+    try:
+        await perform(opened, statement, table, number)
+    except TargetError as error:
+        cause = error.__cause__
+        if isinstance(cause, psycopg.Error) and cause.sqlstate == LOCK_NOT_AVAILABLE:
+            return True
+        raise
+    return False
+
+
+async def count(opened: Session, table: Sequence[str], most: int) -> int:
+    """Return how many rows a table has, if there are not more than `most`."""
+    statement: LiteralString = "SELECT count(*) FROM (SELECT 1 FROM {} LIMIT {}) AS first_ones"
+    try:
+        row = await (await opened.execute(_about(statement, table, most))).fetchone()
+    except psycopg.Error as error:
+        raise TargetError(f"the database refused a query: {_first(str(error))}", "see the server's log") from None
+    return int(row[0]) if row else 0
+
+
+def _about(
+    statement: LiteralString, table: Sequence[str], number: int | None
+) -> "psycopg.sql.SQL | psycopg.sql.Composed":
+    sql = psycopg.sql.SQL(statement)
+    if not table:
+        return sql
+    named = psycopg.sql.Identifier(*table)
+    return sql.format(named) if number is None else sql.format(named, psycopg.sql.Literal(number))
 
 
 async def execute(opened: Session, statement: str) -> None:

@@ -12,6 +12,8 @@ from aftershock.faults.fault import Fault
 _NAMES = (
     "db-connection-exhaustion",
     "replica-lag",
+    "db-lock-contention",
+    "long-transaction",
     "latency",
     "bandwidth",
     "slow-close",
