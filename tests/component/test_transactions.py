@@ -4,6 +4,7 @@ import asyncio
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import pytest
 from aftershock.adapters.toxiproxy import Server
 from aftershock.errors import InputError, TargetError
 from aftershock.faults.fault import Evidence, Hold, Site
-from component.conftest import Postgres, database_site, until
+from component.conftest import SLOTS, Postgres, database_site, until
 from component.test_link_faults import hold_of
 from component.test_reaper import RUN, Ground, ground_at, holder, said
 
@@ -156,6 +157,30 @@ def test_what_can_not_be_locked_is_refused_before_anything_is(
 
     asyncio.run(run())
     assert able(postgres) == (True, True, True)
+
+
+def test_the_canary_asks_though_every_slot_is_taken_by_who_waits(filled: Site, postgres: Postgres) -> None:
+    """As it is where an application opens a connection for each request, and all of them wait."""
+
+    async def run() -> None:
+        hold = hold_of(filled, "db-lock-contention", TABLE, RUN, soon())
+        await hold.prepare()
+        await hold.inject()
+        waiting = []
+        try:
+            with suppress(psycopg.OperationalError):
+                while len(waiting) < SLOTS:
+                    waiting.append(psycopg.connect(postgres.app))
+            assert len(waiting) < SLOTS, "no slot is left"
+            assert (await hold.observe()).holds
+        finally:
+            for each in waiting:
+                each.close()
+        await hold.heal()
+        await hold.close()
+
+    asyncio.run(run())
+    until(lambda: able(postgres) == (True, True, True), 5)
 
 
 def test_who_does_not_get_the_lock_lets_go_and_says_so(filled: Site, postgres: Postgres) -> None:

@@ -194,6 +194,15 @@ def test_an_outage_that_is_not_over_says_how_the_run_has_recovered_all_the_same(
     assert story.longest_outage(_judgement(*claims, recovery=[open_])) == ("not over", f"b: {said}")
 
 
+def test_the_opening_has_the_outage_of_what_the_era_judges() -> None:
+    judged = Bracket(indicator="b", began=Interval(5, 5), ended=Interval(6, 6), rto=Interval(1, 1))
+    aside = Bracket(indicator="a", began=Interval(1, 1))
+    claim = _claim("uptime", Truth.TRUE, 0, kind="budget", indicator="b")
+    assert story.longest_outage(_judgement(claim, recovery=[aside, judged])) == ("1 s", "b")
+    none = story.longest_outage(_judgement(claim, recovery=[aside, Bracket(indicator="b")]))
+    assert none == ("none", "nothing that era e judges had one; a had, which it doesn't judge")
+
+
 def test_where_nothing_was_measured_after_an_injection_no_outage_is_denied() -> None:
     assert story.longest_outage(_judgement())[0] == "not known"
 

@@ -76,24 +76,28 @@ class LockHold(TransactionHold):
         super().__init__(site, lease)
         self.wanted = wanted
         self._table = tuple(wanted.table.split("."))
+        self._canary: Session | None = None
 
     async def prepare(self) -> None:
-        """See that there is such a table, and rows to lock."""
+        """Connect the canary, and see that there is such a table, and rows to lock.
+
+        It is connected from now on: while the lock is held the application's waiting connections may take every slot.
+        """
         await super().prepare()
-        async with postgres.session(self.login, "aftershock-canary") as opened:
-            ((known,),) = await postgres.query(opened, "SELECT to_regclass(%s) IS NOT NULL", quoted(self._table))
-            if not known:
+        opened = await self._asking()
+        ((known,),) = await postgres.query(opened, "SELECT to_regclass(%s) IS NOT NULL", quoted(self._table))
+        if not known:
+            raise InputError(
+                f"the database {self.login.database} has no table {self.wanted.table} that {self.login.user} sees",
+                "correct `table`, as `name` or `schema.name`",
+            )
+        if self.wanted.rows is not None:
+            rows = await postgres.count(opened, self._table, self.wanted.rows)
+            if rows < self.wanted.rows:
                 raise InputError(
-                    f"the database {self.login.database} has no table {self.wanted.table} that {self.login.user} sees",
-                    "correct `table`, as `name` or `schema.name`",
+                    f"the table {self.wanted.table} has {rows} rows, and {self.wanted.rows} are to be locked",
+                    "lock fewer, or fill it first",
                 )
-            if self.wanted.rows is not None:
-                rows = await postgres.count(opened, self._table, self.wanted.rows)
-                if rows < self.wanted.rows:
-                    raise InputError(
-                        f"the table {self.wanted.table} has {rows} rows, and {self.wanted.rows} are to be locked",
-                        "lock fewer, or fill it first",
-                    )
 
     async def work(self, opened: Session) -> None:
         """Take the lock. TargetError where somebody else has it for too long."""
@@ -102,9 +106,12 @@ class LockHold(TransactionHold):
 
     async def observe(self) -> Evidence:
         """Have a canary ask for the same, and the server say who has it."""
-        async with postgres.session(self.login, "aftershock-canary") as opened:
-            await postgres.perform(opened, "BEGIN")
+        opened = await self._asking()
+        await postgres.perform(opened, "BEGIN")
+        try:
             refused = await postgres.turned_away(opened, self.wanted.asks, self._table, self.wanted.rows)
+        finally:
+            await postgres.perform(opened, "ROLLBACK")
         pids = [each.pid for each in await self.ours()]
         has = await self.asked(
             "SELECT count(*) FROM pg_locks WHERE pid = ANY(%s) AND granted AND locktype = 'relation'", pids
@@ -112,6 +119,19 @@ class LockHold(TransactionHold):
         told = "is turned away" if refused else "gets it"
         saw = f"a canary that asks for {self.wanted.what} {told}; the server has {has} locks of our session"
         return Evidence(refused and bool(has), "a canary, and pg_locks", saw)
+
+    async def close(self) -> None:
+        """Let go of everything, the canary too."""
+        canary, self._canary = self._canary, None
+        if canary is not None:
+            await postgres.close(canary)
+        await super().close()
+
+    async def _asking(self) -> Session:
+        """Return the canary's session."""
+        if self._canary is None or self._canary.closed:
+            self._canary = await postgres.connect(self.login, "aftershock-canary")
+        return self._canary
 
 
 def quoted(table: tuple[str, ...]) -> str:

@@ -265,17 +265,25 @@ def loss(ledger: Ledgered) -> str:
 
 
 def longest_outage(judgement: Judgement) -> tuple[str, str]:
-    """Return the longest outage of any indicator and whose it was, both in words."""
+    """Return the longest outage and whose it was, in words: of what the era judges, or of anything if it judges nothing."""
     if not judgement.recovery:
         return "not known", "nothing was measured after an injection"
-    broken = [each for each in judgement.recovery if each.began is not None]
+    judged = [each for each in judgement.recovery if each.indicator in _judged(judgement)]
+    broken = [each for each in judged or judgement.recovery if each.began is not None]
     if not broken:
-        return "none", "no indicator had one"
+        others = [each.indicator for each in judgement.recovery if each.began is not None]
+        aside = f"; {', '.join(others)} had, which it doesn't judge" if others else ""
+        return "none", f"nothing that era {judgement.era} judges had one{aside}" if judged else "no indicator had one"
     open_ended = next((each for each in broken if each.rto is None), None)
     if open_ended is not None:
         return "not over", f"{open_ended.indicator}: {_unended(open_ended, judgement)}"
     worst = max(broken, key=lambda each: each.rto.high if each.rto else 0.0)
     return interval(worst.rto), worst.indicator
+
+
+def _judged(judgement: Judgement) -> set[str | None]:
+    """Return the indicators that have an objective."""
+    return {claim.indicator for claim in judgement.claims if claim.kind in ("budget", "latency")}
 
 
 def _unended(open_ended: Bracket, judgement: Judgement) -> str:
@@ -285,9 +293,7 @@ def _unended(open_ended: Bracket, judgement: Judgement) -> str:
         why = f"good again for {duration(open_ended.lasted)} when the record stops, too short to call it over"
     if not any(claim.name == "recovered" and claim.truth is Truth.TRUE for claim in judgement.claims):
         return why
-    judged = any(
-        claim.indicator == open_ended.indicator and claim.kind in ("budget", "latency") for claim in judgement.claims
-    )
+    judged = open_ended.indicator in _judged(judgement)
     return f"{why}; {'its objective held all the same' if judged else f'no objective of era {judgement.era} judges it'}"
 
 
