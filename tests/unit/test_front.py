@@ -58,6 +58,7 @@ def test_what_can_not_be_done_right_is_refused_with_what_would_do(tree: dict[str
 def test_only_what_a_run_may_hit_is_led_through_a_toxiproxy() -> None:
     links = [
         Link(name="sql", service=LinkedService(name="users", port=5432), to="users"),
+        Link(name="wal", service=LinkedService(name="log", port=5432), from_="copy", to="users"),
         Link(name="admin", service=LinkedService(name="users", port=1)),
         Link(name="web", service=LinkedService(name="web", port=80)),
         Link(name="old", toxiproxy="main", proxy="old"),
@@ -71,7 +72,10 @@ def test_only_what_a_run_may_hit_is_led_through_a_toxiproxy() -> None:
 
     assert hit("latency", "web", latency="1s") == {"web"}
     assert hit("latency", "old") == hit("pod-kill", "shop") == hit("region-loss", "west", by="evacuation") == set()
-    assert hit("region-loss", "west", by="links") == {"users"}
+    assert hit("region-loss", "west", by="links") == {"users", "log"}
+    assert hit("db-primary-loss", "users", by="partition") == {"users", "log"}
+    assert hit("replica-lag", "copy", by="link") == {"log"}
+    assert hit("db-primary-loss", "users", by="kill") == hit("replica-lag", "copy", by="replay") == set()
     assert front.concerned(stack, [Step(1, "latency", "admin", 0.0, 1.0, None, {})]) == {
         "users": [Wanted("sql", 5432), Wanted("admin", 1)]
     }

@@ -72,11 +72,25 @@ def services(stack: Stack) -> dict[str, list[Wanted]]:
 
 def concerned(stack: Stack, steps: Sequence[Step]) -> dict[str, list[Wanted]]:
     """Return the Services of which a run may hit a link: only they have a Toxiproxy put in front of them."""
-    hit = {step.target for step in steps}
-    for step in steps:
-        if step.parameters.get("by") == "links":
-            hit |= {link.name for link in links_in(stack, step.target)}
+    hit = {name for step in steps for name in (step.target, *_hit(stack, step))}
     return {name: links for name, links in services(stack).items() if any(one.link in hit for one in links)}
+
+
+def _hit(stack: Stack, step: Step) -> list[str]:
+    """Return the links that a fault hits whose target is something else: a region, or a database."""
+    match step.parameters.get("by"):
+        case "links":
+            return [link.name for link in links_in(stack, step.target)]
+        case "partition":
+            return [link.name for link in links_at(stack, step.target)]
+        case "link":
+            return [link.name for link in links_at(stack, step.target) if link.from_ == step.target]
+    return []
+
+
+def links_at(stack: Stack, part: str) -> list[Link]:
+    """Return every link that has an end at this part."""
+    return [link for link in stack.spec.links if part in (link.from_, link.to)]
 
 
 def links_in(stack: Stack, region: str) -> list[Link]:

@@ -13,6 +13,8 @@ from aftershock.faults.fault import Evidence, Fault, Parameters, Site
 from aftershock.faults.link import PATIENCE, LinkHold, clock, undo
 
 NAME = "link-down"
+COMPANION = "noop"
+"""The toxic that stands beside a disabled proxy, and nowhere else. It touches no connection."""
 
 
 class LinkDown(Parameters, frozen=True, kw_only=True):
@@ -51,7 +53,7 @@ class DownHold(LinkHold):
         return [f"proxy {proxy} is disabled under {self.lease.name}"] if self.lease.name in listed else []
 
     def _down(self, proxy: str) -> None:
-        self.server.add_toxic(proxy, Toxic(self.lease.name, "noop", toxicity=0.0))
+        self.server.add_toxic(proxy, Toxic(self.lease.name, COMPANION, toxicity=0.0))
         self.server.disable(proxy)
 
 

@@ -34,13 +34,14 @@ class PauseHold(ProcessHold):
         hit = record.processes if record else []
         states = {each: processes.state(each) for each in hit}
         stopped = [each for each, state in states.items() if state == "T"]
+        living = [each for each, state in states.items() if state]  # one that was on its way out has ended
         told = ", ".join(f"{each.pid} {state or 'ended'}" for each, state in states.items())
         if not hit:
             return Evidence(
                 holds=False, observer="/proc/<pid>/stat", saw=f"{self._now()}; nothing is on record as paused"
             )
         saw = f"{len(stopped)} of {len(hit)} processes are stopped (state T): {told}"
-        return Evidence(len(stopped) == len(hit), "/proc/<pid>/stat", saw)
+        return Evidence(stopped == living and hit[0] in stopped, "/proc/<pid>/stat", saw)
 
     def _now(self) -> str:
         pid = processes.pid_of(self.workload, self.site.folder)

@@ -11,6 +11,7 @@ from aftershock.faults.fault import Fault
 
 _NAMES = (
     "db-connection-exhaustion",
+    "db-primary-loss",
     "replica-lag",
     "db-lock-contention",
     "long-transaction",

@@ -168,9 +168,10 @@ def stack_file(name: str) -> Path:
     here = ", ".join(file.parent.name for file in _local_files()) or "none"
     eras = [file.stem.removeprefix("values-") for file in catalog.values()]
     era = name.removeprefix("meetings-")
+    smallest = min(eras, key=lambda each: (len(each), each))
     raise InputError(
         f"there is no stack {name!r}; on this machine there are: {here}",
-        f"`aftershock stack up {era if era in eras else eras[0]}` starts one, or give --stack FILE",
+        f"`aftershock stack up {era if era in eras else smallest}` starts one, or give --stack FILE",
     )
 
 

@@ -9,7 +9,7 @@ from aftershock.adapters.threads import within
 from aftershock.adapters.toxiproxy import Proxy, Server, Toxic
 from aftershock.core.lease import Lease, parse
 from aftershock.errors import TargetError
-from aftershock.faults import created, link_down, region_loss
+from aftershock.faults import created, link_down
 from aftershock.model.stack import SupervisorControl, ToxiproxyServer
 from aftershock.runtime.place import HEAL, LOOK, Looked, Trace, undo_all
 
@@ -58,7 +58,7 @@ class ToxiproxyPlace:
                 yield Trace(lease, what, lambda name=proxy.name: self.server.delete(name))  # type: ignore[misc]
 
     def _toxic(self, lease: Lease, proxy: Proxy, toxic: Toxic) -> Trace:
-        if lease.fault in {link_down.NAME, region_loss.NAME}:
+        if toxic.type == link_down.COMPANION:
             what = f"the disabled proxy {proxy.name} of {self.name} ({toxic.name})"
             return Trace(lease, what, lambda: link_down.revive(self.server, proxy.name, toxic.name))
         what = f"the toxic {toxic.name} of the proxy {proxy.name} of {self.name}"
