@@ -110,7 +110,7 @@ def _parts(site: Site, lease: Lease, wanted: PrimaryLoss) -> list[Hold]:
         case "pause":
             return [PauseHold(site, lease)]
         case "partition":
-            return [DownHold(_at(site, each.name), lease) for each in links_at(site.stack, site.target)]
+            return [DownHold(site.at(each.name), lease) for each in links_at(site.stack, site.target)]
 
 
 def refuse(site: Site, wanted: PrimaryLoss) -> None:
@@ -143,16 +143,10 @@ def _workload(site: Site) -> Workload | None:
     return None
 
 
-def _at(site: Site, target: str) -> Site:
-    return Site(site.stack, target, site.folder, collateral=site.collateral)
-
-
 async def _clock(site: Site) -> float:
     """Return this machine's clock, or that of the links' Toxiproxies: the one that is ahead."""
     told = [
-        await link.clock(_at(site, each.name))
-        for each in links_at(site.stack, site.target)
-        if each.toxiproxy is not None
+        await link.clock(site.at(each.name)) for each in links_at(site.stack, site.target) if each.toxiproxy is not None
     ]
     return max([*told, time.time()] if _workload(site) else told)
 

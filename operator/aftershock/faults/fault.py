@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import msgspec
+from msgspec.structs import replace
 
 from aftershock.core.lease import Lease
 from aftershock.model.rules.making import Cel
@@ -30,6 +31,10 @@ class Site(msgspec.Struct, frozen=True):
     target: str
     folder: Path
     collateral: bool = False
+
+    def at(self, target: str) -> "Site":
+        """Return the same for another part of the stack."""
+        return replace(self, target=target)
 
 
 class Evidence(msgspec.Struct, frozen=True):

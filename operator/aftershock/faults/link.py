@@ -13,7 +13,7 @@ from aftershock.adapters.canary import Line
 from aftershock.adapters.lastseen import remember
 from aftershock.adapters.threads import within
 from aftershock.adapters.toxiproxy import Proxy, Server
-from aftershock.core.lease import Lease
+from aftershock.core.lease import Lease, parse
 from aftershock.errors import InputError, TargetError
 from aftershock.faults.created import proxy_of, server_of
 from aftershock.faults.fault import Parameters, Site
@@ -123,6 +123,16 @@ class LinkHold:
         if self.link.proxy is None or self.link.listen is None:
             return ""
         return "; connections to the Service from before the run go past Toxiproxy, untouched"
+
+    async def left(self) -> list[str]:
+        """Name the toxics of this lease that Toxiproxy still lists."""
+        proxy = await self.proxy()
+        listed = await within(PATIENCE, self.server.toxics, proxy)
+        return [
+            f"toxic {name} on the proxy {proxy} of Toxiproxy {self.server.name}"
+            for name in listed
+            if (found := parse(name)) and found.of("") == self.lease
+        ]
 
     async def close(self) -> None:
         """Let go of the connections to Toxiproxy."""

@@ -72,9 +72,9 @@ class LinksHold:
     def __init__(self, site: Site, lease: Lease, *, asymmetric: bool = False, flap: Flap | None = None) -> None:
         self.site, self.lease, self.flap, self.asymmetric = site, lease, flap, asymmetric
         cut = [each for each in links_of(site) if not asymmetric or _inward(site, each)]
-        self.links = [SwitchedHold(_at(site, each.name), lease) for each in cut]
+        self.links = [SwitchedHold(site.at(each.name), lease) for each in cut]
         kept = [each for each in links_of(site) if each not in cut]
-        self.kept = [LinkHold(_at(site, each.name), lease) for each in kept]
+        self.kept = [LinkHold(site.at(each.name), lease) for each in kept]
         if not self.links:
             what = "by which others reach" if asymmetric else "of the stack has an end in"
             raise InputError(
@@ -180,10 +180,6 @@ def _inward(site: Site, link: Link) -> bool:
 
 def _into(site: Site, link: Link) -> bool:
     return link.to in inside(site)
-
-
-def _at(site: Site, target: str) -> Site:
-    return Site(site.stack, target, site.folder, collateral=site.collateral)
 
 
 def _count(answers: list[bool], what: str) -> str:

@@ -69,10 +69,6 @@ class RegionLoss(Parameters, frozen=True, kw_only=True):
         return None if self.down is None or self.up is None else Flap(float(self.down), float(self.up))
 
 
-def _at(site: Site, target: str) -> Site:
-    return Site(site.stack, target, site.folder, collateral=site.collateral)
-
-
 def _hold(site: Site, lease: Lease, wanted: RegionLoss) -> Hold:
     refuse(site, wanted)
     match wanted.by:
@@ -110,7 +106,7 @@ async def _clock(site: Site) -> float:
     So no part of the fault ends by its own clock before its time.
     """
     region = region_of(site)
-    told = [await link.clock(_at(site, each.name)) for each in links_of(site) if each.toxiproxy is not None]
+    told = [await link.clock(site.at(each.name)) for each in links_of(site) if each.toxiproxy is not None]
     if local_in(site):
         told.append(time.time())
     if workloads_in(site) or (region is not None and region.nodes):

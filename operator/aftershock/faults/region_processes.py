@@ -46,7 +46,7 @@ class ProcessesHold:
     def __init__(self, site: Site, lease: Lease, links: LinksHold | None, *, databases_only: bool) -> None:
         lost = local_in(site, databases_only=databases_only)
         complete(site, databases_only=databases_only)
-        self.parts = [LostHold(_at(site, each.name), lease.of(f"p{n}")) for n, each in enumerate(lost)]
+        self.parts = [LostHold(site.at(each.name), lease.of(f"p{n}")) for n, each in enumerate(lost)]
         self.links = links
         self._all: list[Hold] = [*self.parts, *([links] if links else [])]
 
@@ -100,7 +100,3 @@ def complete(site: Site, *, databases_only: bool) -> None:
     if not local:
         what = "database" if databases_only else "workload"
         raise InputError(f"the stack names no {what} in the region {site.target}", "give it `region:` in the Stack")
-
-
-def _at(site: Site, target: str) -> Site:
-    return Site(site.stack, target, site.folder, collateral=site.collateral)

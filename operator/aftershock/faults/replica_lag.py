@@ -17,14 +17,12 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, ClassVar, Literal, Protocol
 
-from msgspec.structs import replace
-
 from aftershock.adapters import postgres, secrets
 from aftershock.adapters.postgres import Login, Session
 from aftershock.adapters.threads import within
 from aftershock.adapters.toxiproxy import Toxic
 from aftershock.core.heartbeats import Heartbeat, Heartbeats, visible
-from aftershock.core.lease import Lease, parse
+from aftershock.core.lease import Lease
 from aftershock.errors import InputError, TargetError
 from aftershock.faults.db_connection_exhaustion import clock, database_of, observer_of
 from aftershock.faults.fault import Evidence, Fault, Parameters, Site
@@ -105,7 +103,7 @@ class ReplicaLagHold:
         self._way: _Way = (
             Replay(observer_of(replica, site), lease)
             if wanted.by == "replay"
-            else Delay(replace(site, target=link_between(site, replica, primary)), lease, wanted)
+            else Delay(site.at(link_between(site, replica, primary)), lease, wanted)
         )
         self._beats = Heartbeats()
         self._writing: Session | None = None
@@ -320,16 +318,6 @@ class Delay(LinkHold):
         """Remove it."""
         await self._stop()
         await within(PATIENCE, self.server.remove_toxic, await self.proxy(), self._name)
-
-    async def left(self) -> list[str]:
-        """Name the toxics of this lease that Toxiproxy still lists."""
-        proxy = await self.proxy()
-        listed = await within(PATIENCE, self.server.toxics, proxy)
-        return [
-            f"toxic {name} on the proxy {proxy} of Toxiproxy {self.server.name}"
-            for name in listed
-            if (found := parse(name)) and found.of("") == self.lease
-        ]
 
     async def close(self) -> None:
         """Let go of Toxiproxy."""

@@ -13,7 +13,7 @@ import msgspec
 from aftershock.adapters.canary import Line
 from aftershock.adapters.threads import within
 from aftershock.adapters.toxiproxy import Toxic
-from aftershock.core.lease import Lease, parse
+from aftershock.core.lease import Lease
 from aftershock.errors import InputError, TargetError
 from aftershock.faults.fault import Evidence, Fault, Site
 from aftershock.faults.link import PATIENCE, LinkHold, ToxicParameters, canaries, clock, undo
@@ -87,16 +87,6 @@ class ToxicHold(LinkHold):
     async def heal(self) -> None:
         """Remove the toxics of this lease, unless they are gone already."""
         await within(PATIENCE, self._remove, await self.proxy())
-
-    async def left(self) -> list[str]:
-        """Name the toxics of this lease that Toxiproxy still lists."""
-        proxy = await self.proxy()
-        listed = await within(PATIENCE, self.server.toxics, proxy)
-        return [
-            f"toxic {name} on the proxy {proxy} of Toxiproxy {self.server.name}"
-            for name in listed
-            if (found := parse(name)) and found.of("") == self.lease
-        ]
 
     def _names(self) -> list[str]:
         return [self.lease.of(way).name for way in self.wanted.ways]
