@@ -13,6 +13,7 @@ _NAMES = (
     "db-connection-exhaustion",
     "db-primary-loss",
     "replica-lag",
+    "cache-loss",
     "db-lock-contention",
     "long-transaction",
     "latency",

@@ -1,0 +1,141 @@
+"""A part of the stack that is lost, in one of three ways: what `db-primary-loss` and `cache-loss` share.
+
+`kill`: its processes are killed at once and stay down until the lease is over, as when its machine loses power. `pause`: they
+are stopped and go on later, as when a hypervisor freezes it: it takes connections and answers nobody. `partition`: every link
+with an end at it is down while it runs, and knows nothing of it.
+
+Landed means that a client and the part disagree as they should: nobody gets an answer from what is killed or paused, past every
+link; to what is cut off nobody gets through a link, and past them it is what it was.
+"""
+
+import asyncio
+import time
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from aftershock.core.front import links_at
+from aftershock.core.lease import Lease
+from aftershock.errors import InputError, TargetError
+from aftershock.faults import link
+from aftershock.faults.fault import Evidence, Hold, Site
+from aftershock.faults.link_down import DownHold
+from aftershock.faults.process_pause import PauseHold
+from aftershock.faults.region_processes import LostHold
+from aftershock.model.stack import Workload
+
+By: TypeAlias = Literal["kill", "pause", "partition"]
+PATIENCE = 1.5
+"""Seconds that a client past the links waits: a paused server takes its connection, and never answers."""
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What a client past the links found. `alive`: somebody answers there; `sound`: and is what should be there."""
+
+    alive: bool
+    sound: bool
+    saw: str
+
+
+class LostPartHold:
+    """One part that is lost for one lease. What kind of part it is says `ask`."""
+
+    client: str
+    """What the client does past the links, as an observer: `a login`."""
+
+    def __init__(self, site: Site, lease: Lease, by: By) -> None:
+        self.by = by
+        self._parts: list[Hold] = _holds(site, lease, by)
+
+    async def ask(self) -> Answer:
+        """Ask the part itself, past every link. It may raise TargetError: then nobody answers."""
+        raise NotImplementedError
+
+    async def prepare(self) -> None:
+        """See that it is what it should be, and that it can be lost and brought back."""
+        if not (found := await self._asked()).sound:
+            kind = InputError if found.alive else TargetError
+            raise kind(f"it is not there to be lost: {found.saw}", "see whether it runs, and compare it with the Stack")
+        await asyncio.gather(*(each.prepare() for each in self._parts))
+
+    async def inject(self) -> None:
+        """Lose it."""
+        await asyncio.gather(*(each.inject() for each in self._parts))
+
+    async def observe(self) -> Evidence:
+        """Ask whoever did it, and a client past the links."""
+        looking = asyncio.gather(*(each.observe() for each in self._parts))
+        seen, found = await asyncio.gather(looking, self._asked())
+        due = found.sound if self.by == "partition" else not found.alive
+        observers = dict.fromkeys(one.observer for one in seen)
+        return Evidence(
+            all(one.holds for one in seen) and due,
+            ", ".join((*observers, f"and {self.client} past the links")),
+            "; ".join((*(one.saw for one in seen), found.saw)),
+        )
+
+    async def heal(self) -> None:
+        """Bring it back; one link that fails keeps no other down."""
+        for one in await asyncio.gather(*(each.heal() for each in self._parts), return_exceptions=True):
+            if isinstance(one, BaseException):
+                raise one
+
+    async def left(self) -> list[str]:
+        """Name what of it is left."""
+        return [line for lines in await asyncio.gather(*(each.left() for each in self._parts)) for line in lines]
+
+    async def close(self) -> None:
+        """Let go of observers."""
+        await asyncio.gather(*(each.close() for each in self._parts))
+
+    async def _asked(self) -> Answer:
+        try:
+            async with asyncio.timeout(PATIENCE):
+                return await self.ask()
+        except TimeoutError:
+            return Answer(alive=False, sound=False, saw=f"past the links nobody answers within {PATIENCE:g} s")
+        except TargetError as error:
+            return Answer(alive=False, sound=False, saw=error.problem)
+
+
+def _holds(site: Site, lease: Lease, by: By) -> list[Hold]:
+    match by:
+        case "kill":
+            return [LostHold(site, lease)]
+        case "pause":
+            return [PauseHold(site, lease)]
+        case "partition":
+            return [DownHold(site.at(each.name), lease) for each in links_at(site.stack, site.target)]
+
+
+def refuse(site: Site, by: By) -> None:
+    """Refuse what could not be taken away and brought back, by what the Stack says: InputError."""
+    if by == "partition":
+        if not links_at(site.stack, site.target):
+            raise InputError(
+                f"no link has an end at {site.target}",
+                f"give the Stack links with `to: {site.target}`, or take `by: kill` or `pause`",
+            )
+        return
+    workload = _workload(site)
+    if workload is None or (by == "kill" and workload.supervisor is None):
+        raise InputError(
+            f"{site.target} can't be taken down and brought back",
+            f"it needs a workload {site.target} with `supervisor:` in the Stack; for pods: `pod-kill` or"
+            " `workload-hold-down` of their workload",
+        )
+
+
+def _workload(site: Site) -> Workload | None:
+    """Return the local workload that the part is: the one of its name."""
+    for each in site.stack.spec.workloads:
+        if each.name == site.target and (each.supervisor or each.pid_file):
+            return each
+    return None
+
+
+async def clock(site: Site) -> float:
+    """Return this machine's clock, or that of the links' Toxiproxies: the one that is ahead."""
+    links = links_at(site.stack, site.target)
+    told = [await link.clock(site.at(each.name)) for each in links if each.toxiproxy is not None]
+    return max([*told, time.time()] if _workload(site) else told)
