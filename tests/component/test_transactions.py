@@ -24,9 +24,10 @@ EACH: list[tuple[str, dict[str, Any]]] = [
     ("db-lock-contention", TABLE),
     ("db-lock-contention", {**TABLE, "blocks": "writes"}),
     ("db-lock-contention", {**TABLE, "rows": 2}),
+    ("write-contention", TABLE),
     ("long-transaction", {}),
 ]
-each_one = pytest.mark.parametrize(("fault", "wanted"), EACH, ids=["table", "writes", "rows", "long"])
+each_one = pytest.mark.parametrize(("fault", "wanted"), EACH, ids=["table", "writes", "rows", "contention", "long"])
 
 
 @pytest.fixture
@@ -70,6 +71,7 @@ BLOCKED = {
     "table": (False, False, False),
     "writes": (True, False, False),
     "rows": (True, False, True),
+    "contention": (True, False, True),
     "long": (True, True, True),
 }
 
@@ -85,7 +87,7 @@ def test_it_is_there_keeps_out_whom_it_should_and_goes(
         await hold.inject()
         await hold.inject()
         seen["during"] = await hold.observe()
-        assert len(await hold.left()) == 1
+        assert len(await hold.left()) == (4 if fault == "write-contention" else 1)
         assert able(postgres) == BLOCKED[request.node.callspec.id]
         await hold.heal()
         await hold.heal()
@@ -108,7 +110,7 @@ class Held:
     wanted: dict[str, Any]
 
 
-@pytest.fixture(params=EACH, ids=["table", "writes", "rows", "long"])
+@pytest.fixture(params=EACH, ids=["table", "writes", "rows", "contention", "long"])
 def held(filled: Site, toxiproxy: Server, tmp_path: Path, request: pytest.FixtureRequest) -> Held:
     return Held(ground_at(tmp_path, filled.stack, toxiproxy), *request.param)
 

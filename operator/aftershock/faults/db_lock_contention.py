@@ -13,7 +13,7 @@ from typing import ClassVar, Literal, LiteralString
 from aftershock.adapters import postgres
 from aftershock.adapters.postgres import Session
 from aftershock.core.lease import Lease
-from aftershock.errors import InputError
+from aftershock.faults import tables
 from aftershock.faults.db_connection_exhaustion import clock, undo
 from aftershock.faults.fault import Evidence, Fault, Parameters, Site
 from aftershock.faults.leased_transaction import TransactionHold
@@ -76,28 +76,11 @@ class LockHold(TransactionHold):
         super().__init__(site, lease)
         self.wanted = wanted
         self._table = tuple(wanted.table.split("."))
-        self._canary: Session | None = None
 
     async def prepare(self) -> None:
-        """Connect the canary, and see that there is such a table, and rows to lock.
-
-        It is connected from now on: while the lock is held the application's waiting connections may take every slot.
-        """
+        """Connect the canary, and see that there is such a table, and rows to lock."""
         await super().prepare()
-        opened = await self._asking()
-        ((known,),) = await postgres.query(opened, "SELECT to_regclass(%s) IS NOT NULL", quoted(self._table))
-        if not known:
-            raise InputError(
-                f"the database {self.login.database} has no table {self.wanted.table} that {self.login.user} sees",
-                "correct `table`, as `name` or `schema.name`",
-            )
-        if self.wanted.rows is not None:
-            rows = await postgres.count(opened, self._table, self.wanted.rows)
-            if rows < self.wanted.rows:
-                raise InputError(
-                    f"the table {self.wanted.table} has {rows} rows, and {self.wanted.rows} are to be locked",
-                    "lock fewer, or fill it first",
-                )
+        await tables.known(await self.asking(), self.login.database, self.wanted.table, self.wanted.rows)
 
     async def work(self, opened: Session) -> None:
         """Take the lock. TargetError where somebody else has it for too long."""
@@ -106,7 +89,7 @@ class LockHold(TransactionHold):
 
     async def observe(self) -> Evidence:
         """Have a canary ask for the same, and the server say who has it."""
-        opened = await self._asking()
+        opened = await self.asking()
         await postgres.perform(opened, "BEGIN")
         try:
             refused = await postgres.turned_away(opened, self.wanted.asks, self._table, self.wanted.rows)
@@ -119,28 +102,6 @@ class LockHold(TransactionHold):
         told = "is turned away" if refused else "gets it"
         saw = f"a canary that asks for {self.wanted.what} {told}; the server has {has} locks of our session"
         return Evidence(refused and bool(has), "a canary, and pg_locks", saw)
-
-    async def close(self) -> None:
-        """Let go of everything, the canary too."""
-        canary, self._canary = self._canary, None
-        if canary is not None:
-            await postgres.close(canary)
-        await super().close()
-
-    async def _asking(self) -> Session:
-        """Return the canary's session."""
-        if self._canary is None or self._canary.closed:
-            self._canary = await postgres.connect(self.login, "aftershock-canary")
-        return self._canary
-
-
-def quoted(table: tuple[str, ...]) -> str:
-    """Return a table's name as SQL writes it.
-
-    >>> quoted(("public", 'odd"one'))
-    '"public"."odd""one"'
-    """
-    return ".".join('"' + part.replace('"', '""') + '"' for part in table)
 
 
 DB_LOCK_CONTENTION = Fault(

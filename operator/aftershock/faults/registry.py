@@ -15,6 +15,7 @@ _NAMES = (
     "replica-lag",
     "cache-loss",
     "db-lock-contention",
+    "write-contention",
     "long-transaction",
     "latency",
     "bandwidth",
