@@ -36,6 +36,14 @@ def test_counts_and_latencies() -> None:
     assert (slice_.indicator, slice_.counted) == ("join", "probes")
 
 
+def test_what_was_measured_is_kept_also_where_it_is_out_of_its_bound() -> None:
+    folding = Fold("lag", "probes")
+    for kind, took in ((None, 1000 * MS), ("behind", 12000 * MS), ("timeout", None)):
+        folding.plan(0).settle(0, 3 * MS, kind, took)
+    (slice_,) = folding.take(SECOND)
+    assert slice_.latency == {bucket(1.0): 1, bucket(12.0): 1}
+
+
 def test_edges_around_an_outage() -> None:
     (slice_,) = fold(
         [(10, 12, None), (20, 21, None), (30, 90, "timeout"), (40, 41, "refused"), (50, 75, None), (60, 62, None)]

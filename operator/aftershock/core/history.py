@@ -128,7 +128,7 @@ class Slice(Event, frozen=True, kw_only=True, tag="slice"):
     `planned` requests were due; `unsent` of them could not be sent (neither good nor bad: missing). `good` were
     answered as expected, `bad` maps a kind of failure (`refused`, `reset`, `timeout`, `status-503`, `body`, `error`, …)
     to its count. `latency` maps a histogram bucket (core/histogram.py) to a count of good answers, measured from the
-    intended time.
+    intended time; of a lag, to a count of all that were measured, good or out of bounds.
 
     The edges, in run seconds, absent where there is none: `good_before` is the intended time of the last good request
     sent before the first bad one of the slice (of the last good one if none is bad); `bad_from` is when the first bad

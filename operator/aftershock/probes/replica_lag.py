@@ -52,7 +52,7 @@ class Pair:
 
 
 class ReplicaLag:
-    """Measures as `ReplicaLagProbe` says; the latency of a good sample is the lag."""
+    """Measures as `ReplicaLagProbe` says; the latency of a sample is the lag, also where it is out of its bound."""
 
     def __init__(self, pulse: Pulse, wanted: ReplicaLagProbe, means: Means, *, stack: Stack, timeout: float) -> None:
         primary, replica = _both(stack, wanted.database)

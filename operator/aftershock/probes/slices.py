@@ -34,7 +34,8 @@ class Open:
     def settle(self, due: int, seen: int, kind: str | None, took: int | None = None) -> None:
         """Count one request that was due at `due` and came out at `seen`: good when `kind` is None.
 
-        `took`: its latency, where that is not the time from one to the other.
+        `took`: what was measured, where that is not the time from one to the other. It is kept of a bad one, too: a lag that
+        is out of its bound is what one wants to know.
         """
         self.pending -= 1
         if kind is None:
@@ -44,6 +45,8 @@ class Open:
             self.unsent += 1
         else:
             self.bad.append((due, seen, kind))
+            if took is not None:
+                self.took.append(took)
 
 
 class Fold:
