@@ -246,6 +246,19 @@ def test_a_judgement_brackets_the_planted_recovery() -> None:
     assert found["meeting-success"].ended.high - found["meeting-success"].ended.low < 0.06
 
 
+def test_an_outage_is_over_where_what_failed_since_is_within_its_objective() -> None:
+    """A request of join fails shortly before the watch ends; its only objective is a latency, which holds."""
+    history = journals.run(
+        drill(both(lambda plan, n: meetings(plan, n, (plan.healed[0] + 14.0, plan.healed[0] + 14.04))), watched=15.0)
+    )
+    judged = judge(history, eras(history.begun)["10k"])
+    (join,) = [one for one in judged.recovery if one.indicator == "join"]
+    assert join.lasted < 1.1
+    assert join.rto is not None
+    assert join.after_healing is not None
+    assert join.after_healing.high >= 14.0
+
+
 def test_a_later_failure_moves_the_end_of_the_outage() -> None:
     history = journals.run(
         drill(both(lambda plan, n: meetings(plan, n, (plan.healed[0] + 2, plan.healed[0] + 2.1))), watched=15.0)

@@ -101,7 +101,7 @@ def _bracket(prepared: Case, name: str, accounts: Sequence[Account]) -> Bracket 
     found = brackets.outage(prepared.slices[name], prepared.since, prepared.watched)
     after = prepared.since if found is None else found.ended.high if found.ended is not None else prepared.watched
     followed = brackets.lasted(prepared.rows[name], after, prepared.watched)
-    mine = [one.held for one in accounts if one.claim.indicator == name and one.claim.kind == "budget" and one.held]
+    mine = [one.held for one in accounts if one.claim.indicator == name and one.held]
     over = followed >= prepared.inputs.recovery.steady - 0.1 or any(one.yes for one in mine)
     return brackets.bracket(name, found, prepared.since, prepared.healed, followed, over=over)
 
