@@ -8,7 +8,7 @@ BIN      = $(VENV)/bin
 STAMP    = $(VENV)/.installed
 STAMPDEV = $(VENV)/.installed-dev
 
-.PHONY: demo demo-operator test test-cluster soak bench bench-cluster setup lint clean
+.PHONY: demo demo-operator test test-cluster soak bench bench-cluster evidence setup lint clean
 
 demo: $(STAMP)  ## a real PostgreSQL runs out of connections, recovers, and gets its verdict
 	@$(BIN)/python -m aftershock demo
@@ -30,6 +30,9 @@ bench-cluster: setup  ## beside Chaos Mesh, on real nodes: root on Linux; writes
 
 bench: setup  ## side by side with peers; prints what stands in bench/RESULTS.md
 	$(BIN)/python bench
+
+evidence: setup  ## every experiment on every era's stack, a quarter of an hour: journals into docs/evidence, tables into docs/eras.md
+	$(BIN)/python tests/evidence.py
 
 lint: $(STAMPDEV)
 	$(BIN)/python -m pytest tests/test_house.py

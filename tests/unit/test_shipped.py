@@ -10,28 +10,9 @@ from aftershock.faults.registry import FAULTS
 from aftershock.model.against import check_against
 from aftershock.model.era import Era
 from aftershock.model.experiment import Experiment
-from aftershock.model.load import Document, load, load_text
-from aftershock.model.stack import Stack
+from aftershock.model.load import load, load_text
 from aftershock.reports import outline
-from aftershock.stacks import render, values
-from aftershock.stacks.layout import Layout, wanted_passwords, wanted_ports
-
-
-def local_stack(name: str) -> Document[Stack]:
-    """The Stack file that `aftershock stack up` would write for the era in the name."""
-    read = values.load(name.removeprefix("meetings-"))
-    layout = Layout(
-        name=name,
-        folder=Path("/tmp/stack"),
-        logs=Path("/tmp/stack/logs"),
-        supervisor="unix:///tmp/s.sock",
-        ports={part: 20000 + number for number, part in enumerate(wanted_ports(read))},
-        passwords=dict.fromkeys(wanted_passwords(read), "x"),
-        instance="test",
-    )
-    (document,) = load_text(render.stack(read, layout), "stack.yaml", FAULTS).sound()
-    assert isinstance(document.object, Stack)
-    return document  # type: ignore[return-value]
+from evidence import local_stack
 
 
 @pytest.mark.parametrize("path", [*catalog.experiments(), *catalog.eras()], ids=lambda path: path.stem)
@@ -48,7 +29,7 @@ def test_an_experiment_fits_its_stack_and_says_what_it_is_about(path: Path) -> N
     assert isinstance(experiment, Experiment)
     assert experiment.spec.hypothesis
     assert path.read_text(encoding="utf-8").startswith("# ")
-    stack = local_stack(experiment.spec.stack)
+    stack = local_stack(experiment.spec.stack.removeprefix("meetings-"))
     assert check_against(document, stack, FAULTS) == []  # type: ignore[arg-type]
     eras = [era for path in catalog.eras() if isinstance(era := load(path, FAULTS).sound()[0].object, Era)]
     own = [era for era in eras if era.metadata.name == stack.object.spec.era]

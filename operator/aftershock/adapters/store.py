@@ -4,7 +4,9 @@ One `write` call a record, so that a crash tears at most the line it was in; the
 lease rests on is on the disk before `append` returns (`durable=True`).
 """
 
+import gzip
 import os
+import zlib
 from pathlib import Path
 from typing import Self
 
@@ -15,6 +17,8 @@ from aftershock.core.sound import unsound
 from aftershock.errors import JournalError
 
 NAME = "journal.jsonl"
+LONGEST = 1 << 30
+"""Bytes of a gzipped journal, unpacked: a day of a dozen indicators."""
 
 
 class Journal:
@@ -72,12 +76,15 @@ def _unwritable(path: Path, error: OSError) -> JournalError:
 
 
 def read(path: Path) -> History:
-    """Read a journal. JournalError where there is none, or where its first record is missing."""
+    """Read a journal; one that is kept for long may be gzipped, as `….gz`.
+
+    JournalError where there is none, or where its first record is missing.
+    """
     try:
-        history = parse(path.read_bytes())
+        history = parse(_unpacked(path) if path.suffix == ".gz" else path.read_bytes())
     except OSError as error:
         advice = "`aftershock run` writes one; `aftershock report` without a name lists the runs there are"
-        raise JournalError(f"can't read the journal {path}: {error.strerror}", advice) from error
+        raise JournalError(f"can't read the journal {path}: {error.strerror or error}", advice) from error
     if history.first(Begun) is None:
         advice = (
             "give a run's name or its journal.jsonl; a run that ended before its inputs were on record can't be judged"
@@ -87,3 +94,15 @@ def read(path: Path) -> History:
         advice = "it was damaged or changed after it was written: judge a copy that wasn't"
         raise JournalError(f"{path} can't be what a run wrote: {wrong}", advice)
     return history
+
+
+def _unpacked(path: Path) -> bytes:
+    """Unpack, up to what a journal may have: a few bytes can stand for a disk full of nothing."""
+    try:
+        with gzip.open(path) as packed:
+            text = packed.read(LONGEST + 1)
+    except (EOFError, zlib.error) as error:
+        raise OSError(f"it is cut off or damaged: {error}") from error
+    if len(text) > LONGEST:
+        raise OSError(f"unpacked it has more than {LONGEST >> 20} MiB")
+    return text

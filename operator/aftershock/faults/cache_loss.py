@@ -67,4 +67,5 @@ CACHE_LOSS = Fault(
     clock=lost_part.clock,
     undo=undo,
     refuse=refuse,
+    alone=lambda site, wanted: lost_part.alone(site, wanted.by),
 )

@@ -112,4 +112,5 @@ DB_LOCK_CONTENTION = Fault(
     hold=LockHold,
     clock=clock,
     undo=undo,
+    alone=lambda site, wanted: (f"the table {wanted.table} of {site.target}",),
 )

@@ -66,4 +66,5 @@ DB_PRIMARY_LOSS = Fault(
     clock=lost_part.clock,
     undo=undo,
     refuse=refuse,
+    alone=lambda site, wanted: lost_part.alone(site, wanted.by),
 )

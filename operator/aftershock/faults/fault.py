@@ -1,6 +1,6 @@
 """What a fault is to the rest of the house: a name, typed parameters, and a way to hold it for one lease."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
@@ -83,10 +83,26 @@ def _anything(_site: Site, _wanted: Any) -> None:
     """Refuse nothing."""
 
 
+def _shared(_site: Site, _wanted: Any) -> Iterable[str]:
+    return ()
+
+
+def processes_of_target(site: Site, _wanted: Any) -> Iterable[str]:
+    """Say that the fault is alone with the processes of its target."""
+    return (processes_of(site.target),)
+
+
+def processes_of(name: str) -> str:
+    """Return what the processes of a part are called, where one fault at a time may have them."""
+    return f"the processes of {name}"
+
+
 class Fault(msgspec.Struct, frozen=True):
     """A registry entry. `clock` reads the target's own clock (seconds since the epoch); `undo` goes on record before inject.
 
-    `refuse` raises InputError for what the Stack alone shows to be impossible or not allowed; it touches nothing.
+    `refuse` raises InputError for what the Stack alone shows to be impossible or not allowed; it touches nothing. `alone` names
+    what one fault at a time can have while it is held: two faults that name the same may not overlap. (That one is not twice at
+    one target at once, the checker sees to.)
     """
 
     name: str
@@ -97,3 +113,4 @@ class Fault(msgspec.Struct, frozen=True):
     clock: Callable[[Site], Awaitable[float]]
     undo: Callable[[Site, Lease], Mapping[str, Any]] = _nothing
     refuse: Callable[[Site, Any], None] = _anything
+    alone: Callable[[Site, Any], Iterable[str]] = _shared

@@ -64,6 +64,11 @@ def revive(server: Server, proxy: str, companion: str) -> None:
         server.remove_toxic(proxy, companion)
 
 
+def being_up(link: str) -> str:
+    """Return what one fault at a time can take from a link."""
+    return f"whether the link {link} is up"
+
+
 def _hold(site: Site, lease: Lease, _wanted: LinkDown) -> DownHold:
     return DownHold(site, lease)
 
@@ -76,4 +81,5 @@ LINK_DOWN = Fault(
     hold=_hold,
     clock=clock,
     undo=undo,
+    alone=lambda site, _: (being_up(site.target),),
 )

@@ -10,6 +10,7 @@ link; to what is cut off nobody gets through a link, and past them it is what it
 
 import asyncio
 import time
+from collections.abc import Iterable
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -18,8 +19,8 @@ from aftershock.core.front import links_at
 from aftershock.core.lease import Lease
 from aftershock.errors import InputError, TargetError
 from aftershock.faults import link
-from aftershock.faults.fault import Evidence, Hold, Site
-from aftershock.faults.link_down import DownHold
+from aftershock.faults.fault import Evidence, Hold, Site, processes_of
+from aftershock.faults.link_down import DownHold, being_up
 from aftershock.faults.process_pause import PauseHold
 from aftershock.faults.region_processes import LostHold
 from aftershock.model.stack import Workload
@@ -124,6 +125,13 @@ def refuse(site: Site, by: By) -> None:
             f"it needs a workload {site.target} with `supervisor:` in the Stack; for pods: `pod-kill` or"
             " `workload-hold-down` of their workload",
         )
+
+
+def alone(site: Site, by: By) -> Iterable[str]:
+    """Name what no other fault can have meanwhile."""
+    if by == "partition":
+        return [being_up(each.name) for each in links_at(site.stack, site.target)]
+    return [processes_of(site.target)]
 
 
 def _workload(site: Site) -> Workload | None:

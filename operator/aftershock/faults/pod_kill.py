@@ -143,4 +143,5 @@ POD_KILL = Fault(
     hold=PodKillHold,
     clock=clock,
     undo=undo,
+    alone=lambda site, _: (f"the pods of {site.target}",),
 )

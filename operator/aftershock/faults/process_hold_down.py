@@ -4,7 +4,7 @@ from aftershock.adapters import processes, supervisor
 from aftershock.adapters.threads import within
 from aftershock.core.lease import Lease
 from aftershock.errors import InputError
-from aftershock.faults.fault import Evidence, Fault, Parameters, Site
+from aftershock.faults.fault import Evidence, Fault, Parameters, Site, processes_of_target
 from aftershock.faults.process import HOLD_DOWN, PATIENCE, ProcessHold, clock, ids, undo
 from aftershock.model.stack import SupervisorControl
 
@@ -69,4 +69,5 @@ PROCESS_HOLD_DOWN = Fault(
     hold=_hold,
     clock=clock,
     undo=undo,
+    alone=processes_of_target,
 )

@@ -13,7 +13,7 @@ from aftershock.adapters.processes import Process
 from aftershock.adapters.threads import within
 from aftershock.core.lease import Lease
 from aftershock.errors import TargetError
-from aftershock.faults.fault import Evidence, Fault, Parameters, Site
+from aftershock.faults.fault import Evidence, Fault, Parameters, Site, processes_of_target
 from aftershock.faults.process import KILL, PATIENCE, ProcessHold, clock, ids, undo
 from aftershock.model.rules import cel
 from aftershock.model.rules.making import Cel
@@ -105,4 +105,5 @@ PROCESS_KILL = Fault(
     hold=KillHold,
     clock=clock,
     undo=undo,
+    alone=processes_of_target,
 )

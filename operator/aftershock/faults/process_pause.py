@@ -3,7 +3,7 @@
 from aftershock.adapters import processes
 from aftershock.adapters.threads import within
 from aftershock.core.lease import Lease
-from aftershock.faults.fault import Evidence, Fault, Parameters, Site
+from aftershock.faults.fault import Evidence, Fault, Parameters, Site, processes_of_target
 from aftershock.faults.process import PATIENCE, PAUSE, ProcessHold, clock, ids, undo
 
 
@@ -61,4 +61,5 @@ PROCESS_PAUSE = Fault(
     hold=_hold,
     clock=clock,
     undo=undo,
+    alone=processes_of_target,
 )

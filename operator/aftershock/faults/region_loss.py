@@ -11,7 +11,7 @@ it proves that there is room elsewhere, and leaves the recovery time of a real l
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, Literal
 
 from aftershock.core.lease import Lease
@@ -19,8 +19,9 @@ from aftershock.errors import InputError
 from aftershock.faults import link
 from aftershock.faults.cluster import clock as api_clock
 from aftershock.faults.evacuation import EvacuationHold
-from aftershock.faults.fault import Fault, Hold, Parameters, Site
+from aftershock.faults.fault import Fault, Hold, Parameters, Site, processes_of
 from aftershock.faults.isolation import IsolationHold
+from aftershock.faults.link_down import being_up
 from aftershock.faults.region_links import Flap, LinksHold
 from aftershock.faults.region_processes import ProcessesHold, complete
 from aftershock.faults.regions import links_of, local_in, region_of, total, workloads_in
@@ -100,6 +101,14 @@ def refuse(site: Site, wanted: RegionLoss) -> None:
         complete(site, databases_only=wanted.by == "databases")
 
 
+def alone(site: Site, wanted: RegionLoss) -> Iterable[str]:
+    """Name what no other fault can have meanwhile: all that the region's loss takes away."""
+    if wanted.by in {"everything", "databases"}:
+        yield from (processes_of(each.name) for each in local_in(site, databases_only=wanted.by == "databases"))
+    if wanted.by in {"everything", "links"}:
+        yield from (being_up(each.name) for each in links_of(site))
+
+
 async def _clock(site: Site) -> float:
     """Return the clock of what the region is made of, Toxiproxies or the API server: of several the one that is ahead.
 
@@ -133,4 +142,5 @@ REGION_LOSS = Fault(
     clock=_clock,
     undo=undo,
     refuse=refuse,
+    alone=alone,
 )

@@ -366,6 +366,13 @@ def link_between(site: Site, replica: Database, primary: Database) -> str:
     raise InputError(f"no link leads from {replica.name} to {primary.name}", "give the Stack one, or take `by: replay`")
 
 
+def refuse(site: Site, wanted: ReplicaLag) -> None:
+    """Refuse what is no replica, and what follows its primary through no link: InputError."""
+    replica, primary = both(site)
+    if wanted.by == "link":
+        link_between(site, replica, primary)
+
+
 def undo(site: Site, lease: Lease) -> Mapping[str, Any]:
     """Say what takes the fault away again, as data."""
     return {"operation": "resume-replay", "database": site.target, "lease": lease.name}
@@ -379,4 +386,5 @@ REPLICA_LAG = Fault(
     hold=ReplicaLagHold,
     clock=clock,
     undo=undo,
+    refuse=refuse,
 )

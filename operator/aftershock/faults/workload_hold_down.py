@@ -257,4 +257,5 @@ WORKLOAD_HOLD_DOWN = Fault(
     hold=WorkloadHold,
     clock=clock,
     undo=undo,
+    alone=lambda site, _: (f"the pods of {site.target}",),
 )

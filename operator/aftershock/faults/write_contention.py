@@ -160,4 +160,5 @@ WRITE_CONTENTION = Fault(
     hold=ContentionHold,
     clock=clock,
     undo=undo,
+    alone=lambda site, wanted: (f"the table {wanted.table} of {site.target}",),
 )

@@ -3,6 +3,7 @@
 import os
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -74,6 +75,22 @@ class Request(msgspec.Struct, frozen=True):
         for number in range(len(self.plan.steps)):
             each = self._injection(number)
             each.fault.refuse(each.site, each.parameters)
+        self._refuse_two_at_once()
+
+    def _refuse_two_at_once(self) -> None:
+        """Raise InputError where two faults need, at the same time, what only one of them can have."""
+        injections = sorted(
+            (self._injection(number) for number in range(len(self.plan.steps))), key=lambda each: each.step.injection
+        )
+        for one, other in combinations(injections, 2):
+            if one.step.end <= other.step.start or other.step.end <= one.step.start:
+                continue
+            both = set(one.fault.alone(one.site, one.parameters)) & set(other.fault.alone(other.site, other.parameters))
+            if both:
+                raise InputError(
+                    f"{_called(one)} and {_called(other)} are held at the same time, and both need {', '.join(sorted(both))}",
+                    f"let one end before the other begins, from {max(one.step.start, other.step.start):g} s on they overlap",
+                )
 
     def _injection(self, number: int) -> Injection:
         step = self.plan.steps[number]
@@ -81,6 +98,11 @@ class Request(msgspec.Struct, frozen=True):
         allowed = self.stack.object.spec.allow.collateral and self.experiment.object.spec.allow.collateral
         site = Site(self.stack.object, step.target, self.folder, collateral=allowed)
         return Injection(step, fault, site, parameters(fault.parameters, step.parameters))
+
+
+def _called(injection: Injection) -> str:
+    step = injection.step
+    return f"timeline[{step.injection}], {step.fault} at {step.target},"
 
 
 def parameters(kind: type[Parameters], tree: Mapping[str, Any]) -> Parameters:

@@ -2,7 +2,9 @@
 it, it only costs the time of asking.
 """
 
+import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Literal
 
@@ -25,6 +27,7 @@ class Cache:
     def __init__(self, url: str, mode: Mode) -> None:
         self._mode = mode
         self._redis = _client(url) if mode != "off" else None
+        self._making = asyncio.Lock()
 
     async def alive(self) -> bool:
         """Tell whether it answers; one that is off needs not."""
@@ -34,9 +37,25 @@ class Cache:
             return bool(await self._redis.ping())
         return False
 
-    async def list(self) -> bytes | None:
-        """Return the list of meetings as it was put."""
-        return await self._get(_LIST)
+    async def list_or(self, make: Callable[[], Awaitable[bytes]]) -> bytes:
+        """Return the list of meetings as it was put, or else as `make` makes it, and keep that.
+
+        Whoever finds none while another makes one waits for that: a list that has run out is not made by everybody at once.
+        """
+        if self._redis is None:
+            return await make()
+        try:
+            kept = await self._redis.get(_LIST)
+        except _failures() as error:
+            _log.warning("the cache is not to be had: %s", error)
+            return await make()
+        if isinstance(kept, bytes):
+            return kept
+        async with self._making:
+            if (kept := await self._get(_LIST)) is None:
+                kept = await make()
+                await self.put_list(kept)
+            return kept
 
     async def put_list(self, text: bytes) -> None:
         """Keep the list."""

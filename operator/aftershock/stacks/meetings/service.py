@@ -187,11 +187,13 @@ async def _create(request: web.Request) -> web.Response:
 
 @_routes.get("/meetings")
 async def _list(request: web.Request) -> web.Response:
-    fresh = _wants_what_is_so(request)
-    if not fresh and (kept := await request.app[_cache].list()) is not None:
-        return _json(kept)
-    async with _borrow_to_read(request) as connection:
-        text = json.dumps(await store.meetings(connection)).encode()
+    async def make() -> bytes:
+        async with _borrow_to_read(request) as connection:
+            return json.dumps(await store.meetings(connection)).encode()
+
+    if not _wants_what_is_so(request):
+        return _json(await request.app[_cache].list_or(make))
+    text = await make()
     await request.app[_cache].put_list(text)
     return _json(text)
 

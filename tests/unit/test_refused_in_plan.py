@@ -1,0 +1,82 @@
+"""What can't be held by what the Stack says is refused before anything is touched: one fault, or two at once."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aftershock.errors import InputError
+from aftershock.faults.registry import FAULTS
+from aftershock.model.load import load_text
+from aftershock.runtime import loading
+from evidence import local_stack
+
+
+def planned(*timeline: dict[str, Any], era: str = "10k") -> None:
+    spec = {"stack": f"meetings-{era}", "timeline": list(timeline)}
+    tree = {"apiVersion": "aftershock.dev/v1alpha1", "kind": "Experiment", "metadata": {"name": "e"}, "spec": spec}
+    (experiment,) = load_text(json.dumps(tree), "e.yaml", FAULTS).sound()
+    stack = local_stack(era)
+    loading.check_fit(experiment, stack)  # type: ignore[arg-type]
+    loading.fitted(experiment, stack, [], Path("/tmp"))  # type: ignore[arg-type]
+
+
+def step(fault: str, target: str, at: str = "2s", for_: str = "20s", **with_: object) -> dict[str, Any]:
+    return {"at": at, "for": for_, "fault": fault, "target": target, "with": with_}
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        (step("replica-lag", "primary"), "the database primary is no replica in the Stack"),
+        (step("replica-lag", "elsewhere"), "names no database `elsewhere`"),
+        (step("db-primary-loss", "replica", by="kill"), "the database replica is no primary"),
+        (step("region-loss", "eu", by="links"), "region `eu`"),
+        (step("cache-loss", "primary", by="kill"), "`primary` is a database"),
+    ],
+)
+def test_a_fault_that_the_stack_rules_out(fault: dict[str, Any], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        planned(fault)
+
+
+LOCK = {"table": "meetings"}
+CLASHES = [
+    (
+        step("process-pause", "primary"),
+        step("db-primary-loss", "primary", "12s", by="kill"),
+        "the processes of primary",
+    ),
+    (
+        step("link-down", "app-1-to-primary"),
+        step("db-primary-loss", "primary", by="partition"),
+        "whether the link app-1-to-primary is up",
+    ),
+    (step("db-lock-contention", "primary", **LOCK), step("write-contention", "primary", **LOCK), "the table meetings"),
+    (step("cache-loss", "cache", by="pause"), step("process-kill", "cache"), "the processes of cache"),
+]
+
+
+@pytest.mark.parametrize(("one", "other", "what"), CLASHES)
+def test_two_faults_that_need_the_same_at_once(one: dict[str, Any], other: dict[str, Any], what: str) -> None:
+    for both in ((one, other), (other, one)):
+        with pytest.raises(InputError, match=rf"timeline\[0\].* and timeline\[1\].*{what}"):
+            planned(*both)
+
+
+@pytest.mark.parametrize(("one", "other", "what"), CLASHES)
+def test_one_after_the_other_they_may(one: dict[str, Any], other: dict[str, Any], what: str) -> None:
+    planned({**one, "at": "2s", "for": "10s"}, {**other, "at": "12s", "for": "10s"})
+
+
+def test_what_each_has_for_itself_may_be_at_once() -> None:
+    planned(
+        step("replica-lag", "replica"),
+        step("process-pause", "app-1"),
+        step("process-pause", "app-2"),
+        step("latency", "app-1-to-primary", latency="10ms"),
+        step("bandwidth", "app-1-to-primary", rate=100),
+        step("db-lock-contention", "primary", table="notes"),
+        step("write-contention", "primary", table="meetings"),
+    )
