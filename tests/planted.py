@@ -111,7 +111,12 @@ class _Line(asyncio.Protocol):
 
 @contextmanager
 def serving(
-    answer: Callable[[Asked], bytes | None], *, port: int = 0, close: bool = False, tls: object = None
+    answer: Callable[[Asked], bytes | None],
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    close: bool = False,
+    tls: object = None,
 ) -> Iterator[Server]:
     """Serve from a thread. `answer` None aborts the connection (RST), HANG says nothing."""
     server = Server(answer, close=close)
@@ -119,7 +124,7 @@ def serving(
     loop = server.loop
 
     async def serve() -> None:
-        listening = await loop.create_server(lambda: _Line(server), "127.0.0.1", port, ssl=tls, backlog=1024)  # type: ignore[call-overload]
+        listening = await loop.create_server(lambda: _Line(server), host, port, ssl=tls, backlog=1024)  # type: ignore[call-overload]
         server.port = listening.sockets[0].getsockname()[1]
         started.set()
         await stop.wait()
@@ -156,11 +161,14 @@ def order(
     databases: Sequence[Database] = (),
     folder: str = "/",
     token: str = TOKEN,
+    resolver: str | None = None,
 ) -> Order:
     stack = Stack(
         api_version="aftershock.dev/v1alpha1",
         metadata=Metadata(name="planted"),
-        spec=StackSpec(era="1k", environment="test", indicators=list(indicators), databases=list(databases)),
+        spec=StackSpec(
+            era="1k", environment="test", indicators=list(indicators), databases=list(databases), resolver=resolver
+        ),
     )
     return Order(
         counted=counted,  # type: ignore[arg-type]

@@ -237,10 +237,15 @@ class Allow(Record, frozen=True, kw_only=True):
 
 
 class StackSpec(Record, frozen=True, kw_only=True):
-    """Databases, caches, workloads, links, regions, entry points and indicators of one deployment."""
+    """Databases, caches, workloads, links, regions, entry points and indicators of one deployment.
+
+    `resolver`: the DNS server, as `host:port`, that is asked for the host names in the indicators' URLs, as often as its
+    answers live; without it the system is asked.
+    """
 
     era: str
     environment: Literal["test", "staging", "production"]
+    resolver: str | None = None
     allow: Allow = Allow()
     toxiproxies: list[ToxiproxyServer] = []
     databases: list[Database] = []

@@ -56,10 +56,10 @@ class Listener(Protocol):
 class Peer:
     """One scheme, host and port, with its idle connections; whoever talks to it shares them."""
 
-    def __init__(self, loop: Loop, place: Place) -> None:
+    def __init__(self, loop: Loop, place: Place, resolver: str | None = None) -> None:
         self.loop = loop
         self.place = place
-        self.name = Name(place.host, place.port)
+        self.name = Name(place.host, place.port, resolver)
         self.idle: dict[Connection, None] = {}
         self.preferred = 0
         self._make: type[Connection] = Connection
@@ -139,6 +139,9 @@ class Channel:
         idle = self.peer.idle
         while idle and not self.new:
             connection, _ = idle.popitem()  # the one used last: the others may grow old and be closed
+            if connection.version != self.peer.name.version:
+                connection.shut()  # the name leads elsewhere by now
+                continue
             if self.resend or connection.alive():
                 connection.carry(self, request, payload)
                 return
@@ -174,10 +177,12 @@ class Connection:
 
     __slots__ = (
         "_answer", "_channel", "_left", "_open", "_payload", "_peer", "_request", "_served", "_tried", "_writing", "sock",
+        "version",
     )  # fmt: skip
 
     def __init__(self, peer: Peer, sock: socket.socket, tried: int) -> None:
         self.sock = sock
+        self.version = peer.name.version
         self._peer = peer
         self._tried = tried
         self._open = False

@@ -1,13 +1,21 @@
-"""Host names and their addresses. Asked at the start, and now and then again in a thread of its own: asking can block."""
+"""Host names and their addresses. Asked at the start, and again and again in a thread of its own: asking can block.
+
+The system is asked now and then: it does not say how long its answers live. A DNS server that the stack names is asked as often
+as it says itself, so that whoever is led by its answers (RFC 1035) is led elsewhere in time.
+"""
 
 import socket
 import threading
+import time
 from collections.abc import Iterable
 
 from aftershock.errors import TargetError
 
 EVERY = 30.0
-"""Seconds between two questions for a name that answers."""
+"""Seconds between two questions to the system for a name that answers."""
+
+LEAST, PATIENCE = 0.2, 1.0
+"""Seconds between two questions to a DNS server at least, whatever it says, and seconds that it has to answer."""
 
 AGAIN = 1.0
 """Seconds until a name is asked for again that did not answer."""
@@ -28,23 +36,69 @@ def resolve(host: str, port: int) -> list[Address]:
     return found
 
 
-class Name:
-    """A host name with its newest `addresses`. `failed`: the newest question had no answer."""
+def resolve_at(resolver: str, host: str, port: int) -> tuple[list[Address], float]:
+    """Return the addresses that a DNS server has for a host, and the seconds that they live. OSError where there are none."""
+    import dns.exception  # noqa: PLC0415  # 20 ms, for those stacks only that name a DNS server
+    import dns.message  # noqa: PLC0415
+    import dns.query  # noqa: PLC0415
+    import dns.rdatatype  # noqa: PLC0415
 
-    def __init__(self, host: str, port: int) -> None:
+    where, _, its_port = resolver.rpartition(":")
+    found: list[Address] = []
+    lives = EVERY
+    for kind, family in ((dns.rdatatype.A, socket.AF_INET), (dns.rdatatype.AAAA, socket.AF_INET6)):
+        question = dns.message.make_query(host, kind)
+        try:
+            answer = dns.query.udp(question, where.strip("[]"), PATIENCE, int(its_port))
+        except dns.exception.DNSException as error:
+            raise OSError(f"the DNS server {resolver} says nothing of use: {error}") from error
+        for records in answer.answer:
+            lives = min(lives, float(records.ttl))
+            if records.rdtype == kind:
+                more = () if family == socket.AF_INET else (0, 0)
+                found += [(family, (record.address, port, *more)) for record in records]
+    if not found:
+        raise OSError(f"{host} has no address")
+    return found, lives
+
+
+class Name:
+    """A host name with its newest `addresses`. `failed`: the newest question had no answer.
+
+    `resolver`: the DNS server that is asked, as `host:port`; None for the system. `version` grows when the name leads
+    elsewhere.
+    """
+
+    def __init__(self, host: str, port: int, resolver: str | None = None) -> None:
         self.host = host
         self.port = port
         self.failed = False
         self.addresses: list[Address] = []
+        self.version = 0
         self.literal = _is_literal(host)
+        self._resolver = None if self.literal else resolver
+        self._due = 0.0
 
     def ask(self) -> None:
         """Ask for the addresses; remember whether there was an answer. May block for long."""
+        lives = EVERY
         try:
-            self.addresses = resolve(self.host, self.port)
+            if self._resolver is None:
+                found = resolve(self.host, self.port)
+            else:
+                found, lives = resolve_at(self._resolver, self.host, self.port)
+            if set(found) != set(self.addresses):  # the order is for spreading, and changes all the time
+                self.addresses = found
+                self.version += 1
             self.failed = False
         except OSError:
             self.failed = True
+            lives = AGAIN
+        self._due = time.monotonic() + max(lives, LEAST)
+
+    def wait(self) -> float:
+        """Return in how many seconds it is to be asked for again."""
+        return max(0.0, self._due - time.monotonic())
 
     def ask_first(self) -> None:
         """Ask before anything is sent: TargetError where the name is unknown."""
@@ -72,6 +126,7 @@ def keep_asking(names: Iterable[Name]) -> None:
 
 def _ask_for_ever(names: list[Name], never: threading.Event) -> None:
     """Setting `never` ends it; nobody does, but a wait needs something to wait on."""
-    while not never.wait(AGAIN if any(name.failed for name in names) else EVERY):
+    while not never.wait(min(name.wait() for name in names)):
         for name in names:
-            name.ask()
+            if not name.wait():
+                name.ask()

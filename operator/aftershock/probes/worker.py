@@ -139,7 +139,7 @@ class Worker:
         return Sql(pulse, wanted, means, database=database, timeout=indicator.timeout)
 
     def _peer(self, url: Url) -> Peer:
-        return self._peers.setdefault(url.place, Peer(self.loop, url.place))
+        return self._peers.setdefault(url.place, Peer(self.loop, url.place, self._order.stack.spec.resolver))
 
     # What comes in.
 

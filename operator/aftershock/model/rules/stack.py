@@ -305,7 +305,7 @@ RULES: Rules = {
         _indicator_times,
     ),
     StackSpec: (
-        texts(era=names.name),
+        texts(era=names.name, resolver=names.address),
         *map(once, _LISTS),
         _stack_references,
         _replicas_follow,
