@@ -81,6 +81,13 @@ def test_an_experiment_that_fits_its_stack() -> None:
             ),
         ),
         (
+            "  timeline: [{for: 1s, fault: cache-loss, target: primary, with: {by: kill}}]",
+            (
+                "x.yaml:6: spec.timeline[0].target: `primary` is a database; `cache-loss` is held at a cache; "
+                "add one to `caches` of the stack"
+            ),
+        ),
+        (
             "  timeline: [{for: 1s, fault: process-kill, target: web}]",
             "x.yaml:6: spec.timeline[0].target: stack `here` names no workload `web`; use `app`",
         ),

@@ -1,6 +1,7 @@
 """How long a fault has to be held is known before the run, and it is what the judge then needs."""
 
 import pytest
+from msgspec.structs import replace
 
 from aftershock.adapters import catalog
 from aftershock.core.plan import Plan, Step
@@ -45,3 +46,10 @@ def test_what_stands_for_itself_need_not_settle() -> None:
 def test_a_plan_says_what_would_do_once_for_all_eras() -> None:
     (said,) = outline.doubts(plan(20, 1200), STACK, [era(), era()])
     assert "join-latency needs at least 22 s" in said
+
+
+def test_a_plan_says_what_the_stack_does_not_measure_once_for_all_objectives() -> None:
+    stack = replace(STACK, spec=replace(STACK.spec, indicators=INDICATORS[:1]))
+    (said,) = outline.doubts(plan(2, None), stack, [era(), era()])
+    assert said.startswith("stack tested doesn't measure join, so join-latency (era 1k)"), said
+    assert outline.doubts(plan(2, None), STACK, [era()]) == []

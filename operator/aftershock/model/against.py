@@ -91,7 +91,7 @@ def _target(
         yield from _load(experiment, injection, way)
     elif injection.target not in (known := names(stack.object.spec, fault.target)):
         message = _mistaken(injection, stack, fault.target)
-        advice = choose(injection.target, known, f"add it to `{TARGETS[fault.target]}` of the stack")
+        advice = choose(injection.target, known, f"add one to `{TARGETS[fault.target]}` of the stack")
         yield experiment.problem((*way, "target"), message, advice)
 
 

@@ -26,11 +26,29 @@ def text(plan: Plan, experiment: Experiment, stack: Stack, eras: Sequence[Era]) 
 def doubts(plan: Plan, stack: Stack, eras: Sequence[Era]) -> list[str]:
     """Return why a run of this plan can't be decided, whatever it shows, and what would do: a line each."""
     return [
-        f"{short.step.fault} at {short.step.target} is held for {duration(short.step.end - short.step.start)}, too short "
-        f"to stand for {duration(short.step.represents or 0)}: {short.objective} needs at least {duration(short.needed)}, "
-        f"since the last {duration(short.timeout)} (a timeout) don't count"
-        for short in too_short(plan, stack, eras)
+        *_unmeasured(stack, eras),
+        *(
+            f"{short.step.fault} at {short.step.target} is held for {duration(short.step.end - short.step.start)}, too short "
+            f"to stand for {duration(short.step.represents or 0)}: {short.objective} needs at least {duration(short.needed)}, "
+            f"since the last {duration(short.timeout)} (a timeout) don't count"
+            for short in too_short(plan, stack, eras)
+        ),
     ]
+
+
+def _unmeasured(stack: Stack, eras: Sequence[Era]) -> Iterator[str]:
+    """Yield what the eras judge and the stack doesn't measure: a line for each indicator that it lacks."""
+    measured = {indicator.name for indicator in stack.spec.indicators}
+    lacking: dict[str, list[str]] = {}
+    for era in eras:
+        for one in era.spec.objectives:
+            if one.indicator not in measured:
+                lacking.setdefault(one.indicator, []).append(f"{one.name} (era {era.metadata.name})")
+    for indicator, objectives in lacking.items():
+        yield (
+            f"stack {stack.metadata.name} doesn't measure {indicator}, so {', '.join(objectives)} can't be decided: add an "
+            f"indicator {indicator} to the Stack, or take an era that judges what it measures"
+        )
 
 
 def _head(plan: Plan, experiment: Experiment) -> Iterator[str]:

@@ -125,8 +125,13 @@ def request(
         raise Invalid(sorted([*invalid.problems, *_unsound_misfits(file, stack)], key=_line)) from None
     target = _one(stack_file(stack or asked.object.spec.stack), Stack)
     check_fit(asked, target)
-    names = eras or judging(asked.object, target.object)
-    return fitted(asked, target, _era_documents(names), runs or home.runs())
+    if eras:
+        judges = _era_documents(eras)
+    else:  # a file that a document names lies beside it
+        judges = _era_documents(
+            judging(asked.object, target.object), Path(asked.file if asked.object.spec.eras else target.file).parent
+        )
+    return fitted(asked, target, judges, runs or home.runs())
 
 
 def _line(problem: Problem) -> int:
@@ -231,22 +236,22 @@ def _as_recorded(tree: dict[str, Any]) -> Era:
     return from_tree(tree, Era, name="the journal's era", rules={})  # rules that came later bind no old record
 
 
-def _era_documents(names: Sequence[str]) -> list[Document[Era]]:
+def _era_documents(names: Sequence[str], folder: Path = Path()) -> list[Document[Era]]:
     shipped = {path.stem: path for path in catalog.eras()}
-    return [_one(file, Era) for name in names for file in _era_files(name, shipped)]
+    return [_one(file, Era) for name in names for file in _era_files(name, shipped, folder)]
 
 
 ORDER = ("1k", "10k", "100k", "1m", "10m", "covid", "post")
 """The eras as history had them."""
 
 
-def _era_files(name: str, shipped: Mapping[str, Path]) -> list[Path]:
+def _era_files(name: str, shipped: Mapping[str, Path], folder: Path) -> list[Path]:
     if name == ALL:
         return [shipped[era] for era in ORDER if era in shipped]
     if name in shipped:
         return [shipped[name]]
-    if Path(name).is_file():
-        return [Path(name)]
+    if (folder / name).is_file():
+        return [folder / name]
     raise InputError(f"there is no era {name!r}", f"give a file, `{ALL}`, or one of: {', '.join(ORDER)}")
 
 
