@@ -36,6 +36,7 @@ def wait_until(condition: Callable[[], Any], seconds: float = 20.0) -> None:
 class Postgres:
     folder: Path
     port: int
+    settings: dict[str, str]
     process: subprocess.Popen[bytes] = field(init=False)
 
     @property
@@ -48,7 +49,7 @@ class Postgres:
 
     def start(self) -> None:
         log = self.folder.parent / "postgres.log"
-        self.process = postgres.start(self.folder / "data", self.port, log, {"max_connections": "20"})
+        self.process = postgres.start(self.folder / "data", self.port, log, self.settings)
         wait_until(self.answers)
 
     def answers(self) -> bool:
@@ -75,15 +76,15 @@ class Postgres:
 
 
 @contextmanager
-def running_postgres() -> Iterator[Postgres]:
+def running_postgres(statements: str = STATEMENTS, **settings: str) -> Iterator[Postgres]:
     folder = Path(tempfile.mkdtemp(prefix="as."))
     try:
         folder.chmod(0o711)
         own = folder / "cluster"
         own.mkdir(mode=0o700)
         give(own, unprivileged())
-        postgres.create(own / "data", "super", STATEMENTS)
-        server = Postgres(own, ports.choose(1)[0])
+        postgres.create(own / "data", "super", statements)
+        server = Postgres(own, ports.choose(1)[0], {"max_connections": "20", **settings})
         server.start()
         try:
             yield server

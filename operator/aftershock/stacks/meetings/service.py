@@ -11,10 +11,10 @@ from typing import Any
 import psycopg
 from aiohttp import web
 
-from aftershock.stacks.meetings import store
+from aftershock.stacks.meetings import regions, store
 from aftershock.stacks.meetings.bucket import Bucket
 from aftershock.stacks.meetings.cache import Cache
-from aftershock.stacks.meetings.connections import Connections, Unavailable, reason
+from aftershock.stacks.meetings.connections import Connection, Connections, Unavailable, reason
 from aftershock.stacks.meetings.switches import Switches
 
 LARGEST = 64 * 1024
@@ -79,12 +79,20 @@ async def _keep(connections: Connections, prepared: asyncio.Event, switches: Swi
             async with connections.borrow() as connection:
                 if not prepared.is_set():
                     await store.prepare(connection, indexes=switches.indexes, seed=switches.seed)
+                    await _join_regions(connection, switches)
                     prepared.set()
                     _log.info("the tables are there")
                 await store.sweep(connection, switches.keep)
         except (Unavailable, psycopg.Error) as error:
             _log.warning("the database is not to be had: %s", error)
         await asyncio.sleep(SWEEP if prepared.is_set() else 0.1)
+
+
+async def _join_regions(connection: Connection, switches: Switches) -> None:
+    if switches.region:
+        await regions.prepare(connection, switches.region, switches.region_number, switches.regions)
+    if switches.peer_dsn:
+        await regions.follow(connection, switches.region, switches.peer_dsn)
 
 
 @web.middleware
@@ -227,6 +235,24 @@ async def _note(request: web.Request) -> web.Response:
         await store.note(connection, number, text)
     await request.app[_cache].put_note(number, text.encode())
     return _written(request, web.json_response({"id": number}, status=201))
+
+
+@_routes.put("/notes/{note}")
+async def _replace_note(request: web.Request) -> web.Response:
+    number = request.match_info["note"]
+    text = _text(await _body(request), "text", longest=LARGEST)
+    async with _borrow(request) as connection:
+        await store.replace(connection, number, text)
+    await request.app[_cache].put_note(number, text.encode())
+    return _written(request, web.json_response({"id": number}))
+
+
+@_routes.get("/conflicts")
+async def _conflicts(request: web.Request) -> web.Response:
+    if not request.app[_switches].region:
+        return _refuse(404, "there is one region, so nobody conflicts")
+    async with _borrow(request) as connection:
+        return web.Response(text=await regions.conflicts(connection), content_type="application/json")
 
 
 @_routes.get("/notes/{note}")

@@ -98,6 +98,14 @@ async def note(connection: Connection, number: str, text: str) -> None:
     await connection.execute("INSERT INTO notes (id, text) VALUES (%s, %s) ON CONFLICT DO NOTHING", (number, text))
 
 
+async def replace(connection: Connection, number: str, text: str) -> None:
+    """Keep a note, in the place of the one that has the id."""
+    await connection.execute(
+        "INSERT INTO notes (id, text) VALUES (%s, %s) ON CONFLICT (id) DO UPDATE SET text = excluded.text",
+        (number, text),
+    )
+
+
 async def text_of(connection: Connection, number: str) -> str | None:
     """Return a note's text, None if there is no such note."""
     row = await _one(connection, "SELECT text FROM notes WHERE id = %s", number)

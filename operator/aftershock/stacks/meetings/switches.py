@@ -1,5 +1,6 @@
 """What the service reads from its environment: where it listens, where its database is, and the switches of its history."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,9 @@ class Switches:
     `reads`: where they go: to the primary; to the replica, all of them; or `split`: of a client that has just written to the
     primary, of others to the replica. `cache`: see cache.py. `indexes`: whether the list of meetings has one to go by.
     `seed`: how many participants of earlier days there are.
+
+    `region`: where it runs, if there are several (`regions`), of which it is the `region_number`th, counted from 0; `peer_dsn`:
+    how its *database* logs in to the other region's, whose writes it takes over.
     """
 
     port: int
@@ -40,6 +44,10 @@ class Switches:
     cache_url: str = ""
     indexes: bool = True
     seed: int = 0
+    region: str = ""
+    region_number: int = 0
+    regions: int = 1
+    peer_dsn: str = ""
 
 
 def read(environment: Mapping[str, str]) -> Switches:
@@ -64,7 +72,20 @@ def read(environment: Mapping[str, str]) -> Switches:
         cache_url="" if cache == "off" else _secret(environment, "CACHE_URL", f"where the cache is: CACHE is {cache}"),
         indexes=_number(environment, "INDEXES", Switches.indexes) != 0,
         seed=int(_number(environment, "SEED", Switches.seed)),
+        region=_region(environment),
+        region_number=int(_number(environment, "REGION_NUMBER", Switches.region_number)),
+        regions=max(1, int(_number(environment, "REGIONS", Switches.regions))),
+        peer_dsn=_secret(environment, "PEER_DSN", "where the other region's database is")
+        if {"PEER_DSN", "PEER_DSN_FILE"} & set(environment)
+        else "",
     )
+
+
+def _region(environment: Mapping[str, str]) -> str:
+    found = environment.get("REGION", "")
+    if not re.fullmatch(r"[a-z0-9-]*", found):
+        raise SwitchError(f"REGION must be of a-z, 0-9 and `-`, not {found!r}")
+    return found
 
 
 def _choice(environment: Mapping[str, str], name: str, default: str, known: tuple[str, ...]) -> str:
