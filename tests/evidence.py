@@ -61,7 +61,8 @@ def local_stack(era: str) -> Document[Stack]:
     ports = {name: 20000 + number for number, name in enumerate(layout.wanted_ports(wanted))}
     words = dict.fromkeys(layout.wanted_passwords(wanted), "x")
     folder = Path("/tmp/stack")
-    decided = layout.Layout(f"meetings-{era}", folder, folder / "logs", "unix:///tmp/s.sock", ports, words, "test")
+    name, ports, ways = f"meetings-{era}", layout.shared(wanted, ports), layout.hosts(wanted)
+    decided = layout.Layout(name, folder, folder / "logs", "unix:///tmp/s.sock", ports, words, "test", ways)
     (document,) = load_text(render.stack(wanted, decided), "stack.yaml", FAULTS).sound()
     assert isinstance(document.object, Stack)
     return document  # type: ignore[return-value]

@@ -84,6 +84,12 @@ def test_an_era_without_a_stack_is_refused_with_those_that_have_one(helm: Helm) 
     assert 'there is no stack for era "9k": choose one of 10k, 1k' in done.stderr
 
 
+def test_a_stack_of_several_regions_is_refused_with_what_would_do(helm: Helm) -> None:
+    done = helm.run("template", "stack", CHART, "--set", "era=1m")
+    assert done.returncode != 0
+    assert "there are no pods of it yet: `aftershock stack up 1m` makes processes of it" in done.stderr
+
+
 def decided(wanted: Values) -> layout.Layout:
     ports = dict.fromkeys(layout.wanted_ports(wanted), 1)
     return layout.Layout(f"meetings-{wanted.era}", Path("/f"), Path("/l"), "unix:///s", ports, {}, "i")

@@ -32,7 +32,8 @@ def test_an_experiment_fits_its_stack_and_says_what_it_is_about(path: Path) -> N
     stack = local_stack(experiment.spec.stack.removeprefix("meetings-"))
     assert check_against(document, stack, FAULTS) == []  # type: ignore[arg-type]
     eras = [era for path in catalog.eras() if isinstance(era := load(path, FAULTS).sound()[0].object, Era)]
-    own = [era for era in eras if era.metadata.name == stack.object.spec.era]
+    judges = experiment.spec.eras or [stack.object.spec.era]
+    own = [era for era in eras if era.metadata.name in judges]
     plan = compile_plan(experiment, stack.object)
     said = outline.text(plan, experiment, stack.object, own)
     assert outline.doubts(plan, stack.object, own) == [], "what can't settle is never decided"

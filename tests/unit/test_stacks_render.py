@@ -44,6 +44,21 @@ LATER_PROGRAMS = replace(
 )
 
 
+WIDE = values.load("1m")
+WIDE_LAYOUT = replace(
+    LAYOUT,
+    name="meetings-1m",
+    ports=layout.shared(WIDE, {name: 3000 + number for number, name in enumerate(layout.wanted_ports(WIDE))}),
+    passwords={key: f"secret{number}" for number, key in enumerate(layout.wanted_passwords(WIDE))},
+    hosts=layout.hosts(WIDE),
+)
+WIDE_PROGRAMS = replace(
+    PROGRAMS,
+    databases={each.name: ["/bin/postgres"] for each in WIDE.databases},
+    installed={"haproxy": "/bin/haproxy", "redis-server": "/bin/redis-server", "gdnsd": "/bin/gdnsd"},
+)
+
+
 def stack(of: parts.Values = VALUES, at: layout.Layout = LAYOUT) -> Stack:
     (document,) = load_text(render.stack(of, at), "stack.yaml").sound()
     assert isinstance(document.object, Stack)
@@ -159,3 +174,50 @@ def test_every_part_of_10k_is_kept() -> None:
     assert kept == {"app-1", "app-2", "primary", "replica", "cache", "gateway", "main", "reaper"}
     assert 'REPLICA_DSN_FILE="/state/meetings-1k/secrets/app-2.replica.dsn"' in parser["program:app-2"]["environment"]
     assert 'CACHE_URL_FILE="/state/meetings-1k/secrets/app-2.cache"' in parser["program:app-2"]["environment"]
+
+
+def test_the_ways_into_the_regions_have_one_port_and_an_address_each() -> None:
+    ways = [WIDE_LAYOUT.address(f"client-to-{region}") for region in WIDE.regions]
+    port = WIDE_LAYOUT.ports["client-to-us-east"]
+    assert ways == [f"127.0.1.1:{port}", f"127.0.2.1:{port}", f"127.0.3.1:{port}"]
+    listed = {each["name"]: each["listen"] for each in json.loads(render.proxies(WIDE, WIDE_LAYOUT, "main"))}
+    assert listed["client-to-us-west"] == f"127.0.2.1:{port}"
+    assert listed["us-west-app-to-db"].startswith("127.0.0.1:")
+
+
+def test_the_stack_of_1m_says_what_is_in_which_region_and_who_leads_there() -> None:
+    spec = stack(WIDE, WIDE_LAYOUT).spec
+    assert spec.resolver == f"127.0.0.1:{WIDE_LAYOUT.ports['dns']}"
+    of_east = {each.name for each in spec.workloads if each.region == "us-east"}
+    assert of_east == {"app-us-east", "db-us-east", "cache-us-east", "gateway-us-east"}
+    assert {each.name: each.region for each in spec.databases}["db-eu-west"] == "eu-west"
+    assert {each.region for each in spec.caches} == set(WIDE.regions)
+    (join,) = [each.http for each in spec.indicators if each.name == "join" and each.http]
+    assert join.url == f"http://meetings.test:{WIDE_LAYOUT.ports['client-to-us-east']}/meetings/1/join"
+
+
+def test_two_databases_follow_each_other_through_the_links_between_them() -> None:
+    files, at = render.secret_files(WIDE, WIDE_LAYOUT), WIDE_LAYOUT.ports
+    assert f"port={at['us-east-from-us-west']} user=replication" in files["app-us-east.peer.dsn"]
+    assert f"port={at['us-west-from-us-east']} user=replication" in files["app-us-west.peer.dsn"]
+    assert "app-eu-west.peer.dsn" not in files
+    parser = configparser.RawConfigParser()
+    parser.read_string(supervised.supervisord(WIDE, WIDE_LAYOUT, WIDE_PROGRAMS, "root"))
+    told = {name: parser[f"program:app-{name}"]["environment"] for name in WIDE.regions}
+    assert 'REGION="us-east",REGION_NUMBER="0",REGIONS="2"' in told["us-east"]
+    assert 'REGION="us-west",REGION_NUMBER="1",REGIONS="2"' in told["us-west"]
+    assert 'REGION="us-east"' in told["eu-west"], "where its database is"
+    assert "PEER_DSN_FILE" not in told["eu-west"]
+    assert parser["program:dns"]["user"] == "nobody"
+
+
+def test_dns_is_told_of_the_regions_in_their_order_and_looks_at_them_as_clients_come() -> None:
+    files = render.resolver(WIDE, WIDE_LAYOUT)
+    assert set(files) == {"config", "zones/meetings.test"}
+    port = WIDE_LAYOUT.ports["client-to-us-east"]
+    assert f"port => {port}," in files["config"]
+    assert "datacenters => [ us-east, us-west, eu-west ]" in files["config"]
+    assert "us-west => 127.0.2.1" in files["config"]
+    assert "url_path => /serves," in files["config"]
+    assert "@ 1 DYNA geoip!ways" in files["zones/meetings.test"]
+    assert render.resolver(VALUES, LAYOUT) == {}

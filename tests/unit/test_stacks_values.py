@@ -117,6 +117,53 @@ def test_each_mistake_in_10k_is_named(tmp_path: Path, old: str, new: str, said: 
     assert said in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (
+            "region: us-east\n",
+            "region: us-eest\n",
+            "databases[0].region: `us-eest` is not there; did you mean `us-east`?",
+        ),
+        (
+            "merges: db-us-west",
+            "merges: db-eu-west",
+            "databases[0].merges: `db-eu-west` does not merge with `db-us-east`",
+        ),
+        (
+            "through: us-east-from-us-west",
+            "through: us-west-from-us-east",
+            "databases[0].through: `us-west-from-us-east` is",
+        ),
+        ("    wal_level: logical\n", "", "databases[0].settings: no `wal_level: logical`"),
+        (
+            "to: [client-to-us-east,",
+            "to: [us-east-app-to-db,",
+            "resolver.to[0]: `us-east-app-to-db` is no link that clients",
+        ),
+        (
+            "to: [client-to-us-east,",
+            "to: [client-to-us-west,",
+            "resolver.to[1]: does not lead into a region of its own",
+        ),
+        ("zone: meetings.test", "zone: a zone", "resolver.zone: found 'a zone'"),
+        ("program: gdnsd", "program: bind", "resolver.program"),
+        ("name: dns", "name: main", "resolver.name: `main` is taken"),
+        (
+            'http://meetings.test/meetings"',
+            'http://meetings.tset/meetings"',
+            "indicators[0].http.url: `meetings.tset` is no",
+        ),
+    ],
+)
+def test_each_mistake_in_1m_is_named(tmp_path: Path, old: str, new: str, said: str) -> None:
+    original = next(path for path in catalog.values() if path.stem == "values-1m").read_text()
+    assert old in original
+    with pytest.raises(InputError) as refused:
+        read(tmp_path, original.replace(old, new, 1))
+    assert said in str(refused.value)
+
+
 def test_a_switch_is_set_by_its_name_at_one_service_and_by_its_variable_at_all() -> None:
     all_of_them = values.load("10k", {"READS": "split"}).services
     assert [each.env["READS"] for each in all_of_them] == ["split", "split"]

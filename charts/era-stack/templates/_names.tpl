@@ -7,6 +7,9 @@
 {{- range $path, $_ := .Files.Glob "values-*.yaml" }}{{ $known = append $known ($path | trimPrefix "values-" | trimSuffix ".yaml") }}{{ end -}}
 {{- fail (printf "there is no stack for era %q: choose one of %s with --set era=…, or give a file of your own with -f" .Values.era (join ", " $known)) -}}
 {{- end -}}
+{{- if (fromYaml $text).regions -}}
+{{- fail (printf "the stack of era %s has several regions, and there are no pods of it yet: `aftershock stack up %s` makes processes of it" .Values.era .Values.era) -}}
+{{- end -}}
 {{- mergeOverwrite (fromYaml $text) (deepCopy .Values) | toJson -}}
 {{- end }}
 

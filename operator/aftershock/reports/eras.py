@@ -36,7 +36,10 @@ FACTOR, MORE = 3.0, 0.02
 
 
 class Shown(msgspec.Struct, frozen=True):
-    """One run: its journal, and how it is judged by the era whose stack ran. `switched`: as `CACHE=off`, or empty."""
+    """One run: its journal, and how it is judged by the era whose stack ran, or by the experiment's own.
+
+    `switched`: as `CACHE=off`, or empty.
+    """
 
     era: str
     experiment: str
@@ -50,9 +53,11 @@ def gathered(root: Path) -> list[Shown]:
     found = []
     for path in sorted((root / EVIDENCE).glob("*/*.jsonl.gz")):
         history = store.read(path)
-        era = eras_of(history.begun)[path.parent.name]
+        known = eras_of(history.begun)
+        stack = path.parent.name
+        era = known.get(stack) or known[history.begun.judge_by[0]]
         experiment, _, switched = path.name.removesuffix(ENDING).partition("@")
-        found.append(Shown(era.metadata.name, experiment, switched, history, judge(history, era)))
+        found.append(Shown(stack, experiment, switched, history, judge(history, era)))
     return sorted(found, key=lambda one: (_size(one.era), one.experiment, one.switched))
 
 
@@ -142,7 +147,7 @@ def _failures(runs: Sequence[Shown], refused: Mapping[str, Mapping[str, str]]) -
 
     def cell(era: str, name: str) -> str:
         if (one := known.get((era, name))) is not None:
-            return _verdict(one.judgement)
+            return _verdict(one)
         return refused.get(era, {}).get(name, "not run").removeprefix(f"stack `meetings-{era}` names ")
 
     yield from _table(
@@ -158,7 +163,7 @@ def _runs(runs: Iterable[Shown]) -> Iterator[str]:
             [
                 f"[{one.experiment}](evidence/{one.era}/{one.experiment}{ENDING})",
                 one.era,
-                _verdict(one.judgement),
+                _verdict(one),
                 ", ".join(
                     each.type if each.status == "True" else f"{each.type} {each.status}"
                     for each in one.judgement.conditions
@@ -181,7 +186,7 @@ def _switches(shown: Sequence[Shown]) -> Iterator[str]:
             [
                 f"[{one.experiment}](../experiments/{one.experiment}.yaml)",
                 f"`{one.switched}`" if one.switched else "as the stack comes",
-                _verdict(one.judgement),
+                _verdict(one),
                 one.judgement.because,
             ]
             for one in shown
@@ -190,8 +195,10 @@ def _switches(shown: Sequence[Shown]) -> Iterator[str]:
     )
 
 
-def _verdict(judgement: Judgement) -> str:
-    return f"{story.SIGN[judgement.verdict]} {judgement.verdict.value}"
+def _verdict(one: Shown) -> str:
+    judgement = one.judgement
+    said = f"{story.SIGN[judgement.verdict]} {judgement.verdict.value}"
+    return said if judgement.era == one.era else f"{said}, by era {judgement.era}"
 
 
 def _conditions(judgement: Judgement) -> str:

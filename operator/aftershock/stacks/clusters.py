@@ -28,7 +28,9 @@ def make(wanted: Values, ground: Place, layout: Layout, progress: Progress) -> N
         postgres.create(
             cluster,
             layout.passwords[f"{database.name}/{postgres.SUPERUSER}"],
-            _statements(database, layout, replicated=bool(_replicas(wanted, database))),
+            _statements(
+                database, layout, replicated=bool(_replicas(wanted, database)), merging=wanted.merging(database)
+            ),
             {processes.MARK: str(ground.folder)},
         )
     for database in wanted.primaries():
@@ -72,13 +74,14 @@ def _replicas(wanted: Values, primary: Database) -> list[Database]:
     return [each for each in wanted.databases if each.of == primary.name]
 
 
-def _statements(database: Database, layout: Layout, *, replicated: bool) -> str:
+def _statements(database: Database, layout: Layout, *, replicated: bool, merging: bool) -> str:
     roles = [(database.user, "LOGIN")]
-    roles += [(postgres.REPLICATION, "LOGIN REPLICATION")] if replicated else []
+    roles += [(postgres.REPLICATION, "LOGIN REPLICATION")] if replicated or merging else []
     made = [
         f"CREATE ROLE {role} {rights} PASSWORD '{layout.passwords[f'{database.name}/{role}']}';\n\n"
         for role, rights in roles
     ]
+    made += [f"GRANT pg_create_subscription TO {database.user};\n\n"] if merging else []
     return "".join(made) + f"CREATE DATABASE {database.database} OWNER {database.user};\n\n"
 
 

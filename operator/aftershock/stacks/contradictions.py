@@ -20,7 +20,20 @@ _OURS_OF_CACHES = {"bind", "dir", "port", "requirepass", "unixsocket"}
 
 def contradictions(values: Values) -> Contradictions:
     """Yield everything that keeps the stack from being one."""
-    for look in (_names, _links, _databases, _services, _gateways, _switches, _settings, _urls):
+    looks = (
+        _names,
+        _regions,
+        _links,
+        _databases,
+        _merging,
+        _services,
+        _gateways,
+        _resolver,
+        _switches,
+        _settings,
+        _urls,
+    )
+    for look in looks:
         yield from look(values)
 
 
@@ -33,6 +46,20 @@ def _names(values: Values) -> Contradictions:
             yield way, f"`{name}` is taken", "give every part and link a name of its own"
         if not name.replace("-", "").isalnum() or name != name.lower() or not name.isascii():
             yield way, f"`{name}` is no name", "use a-z, 0-9 and `-`"
+
+
+def _regions(values: Values) -> Contradictions:
+    told = [("databases", place, each.region) for place, each in enumerate(values.databases)]
+    told += [("caches", place, each.region) for place, each in enumerate(values.caches)]
+    told += [("services", place, each.region) for place, each in enumerate(values.services)]
+    told += [("gateways", place, each.region) for place, each in enumerate(values.gateways)]
+    for field, place, region in told:
+        if region is not None and region not in values.regions:
+            yield (
+                (field, place, "region"),
+                f"`{region}` is not there",
+                choose(region, values.regions, "add it to `regions`"),
+            )
 
 
 def _links(values: Values) -> Contradictions:
@@ -52,7 +79,8 @@ def _databases(values: Values) -> Contradictions:
     for place, database in enumerate(values.databases):
         way: Way = ("databases", place)
         if database.role == "primary":
-            yield from _primary(way, database.database, database.user, followed=database.of or database.through)
+            followed = database.of or (database.through if database.merges is None else None)
+            yield from _primary(way, database.database, database.user, followed=followed)
         elif database.of not in primaries:
             found = f"`{database.of}` is no primary" if database.of else "missing for a replica"
             yield (*way, "of"), found, choose(database.of or "", primaries, "name the database that it follows")
@@ -65,6 +93,41 @@ def _databases(values: Values) -> Contradictions:
                     else "missing for a replica"
                 )
                 yield (*way, "through"), found, choose(database.through or "", ways, "add such a link")
+
+
+def _merging(values: Values) -> Contradictions:
+    """Two primaries take over what the other wrote, each through a link that leads there."""
+    others = {each.name: each.merges for each in values.databases if each.role == "primary" and each.merges}
+    for place, database in enumerate(values.databases):
+        if database.merges is None:
+            continue
+        way: Way = ("databases", place)
+        if others.get(database.merges) != database.name:
+            yield (*way, "merges"), f"`{database.merges}` does not merge with `{database.name}`", "name two that do"
+        if database.through not in (ways := _leading(values, [database.merges])):
+            found = f"`{database.through}` is no link to `{database.merges}`"
+            yield (*way, "through"), found, choose(database.through or "", ways, "add such a link")
+        if database.settings.get("wal_level") != "logical":
+            yield (*way, "settings"), "no `wal_level: logical`", "add it: nothing can be taken over otherwise"
+
+
+def _resolver(values: Values) -> Contradictions:
+    if (dns := values.resolver) is None:
+        return
+    entries = [link.name for link in values.links if link.from_ == CLIENT]
+    led: set[str | None] = set()
+    for place, found in enumerate(dns.to):
+        if found not in entries:
+            yield ("resolver", "to", place), f"`{found}` is no link that clients come through", choose(found, entries)
+            continue
+        region = values.region_of(values.link(found))
+        if region not in values.regions or region in led:
+            yield ("resolver", "to", place), "does not lead into a region of its own", "name one link for each region"
+        led.add(region)
+    if not dns.to:
+        yield ("resolver", "to"), "leads nowhere", "name the links into the regions"
+    if dns.zone in entries or not all(part.isalnum() for part in dns.zone.replace("-", "").split(".")):
+        yield ("resolver", "zone"), f"found {dns.zone!r}", "write a name of its own, like meetings.test"
 
 
 def _primary(way: Way, database: str, user: str, *, followed: str | None) -> Contradictions:
@@ -130,6 +193,7 @@ def _settings(values: Values) -> Contradictions:
 
 def _urls(values: Values) -> Contradictions:
     entries = [link.name for link in values.links if link.from_ == CLIENT]
+    entries += [values.resolver.zone] if values.resolver else []
     for place, indicator in enumerate(values.indicators):
         for way, url in urls(indicator).items():
             if (host := urlsplit(url).netloc) not in entries:

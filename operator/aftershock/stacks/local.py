@@ -20,10 +20,10 @@ from aftershock.errors import InputError, StackError, TargetError
 from aftershock.model.stack import SupervisorControl
 from aftershock.stacks import clusters, installed, ports, postgres, processes, ready, toxiproxy, values
 from aftershock.stacks.account import unprivileged
-from aftershock.stacks.layout import REAPER, Layout, Programs, wanted_passwords, wanted_ports
+from aftershock.stacks.layout import REAPER, Layout, Programs, hosts, shared, wanted_passwords, wanted_ports
 from aftershock.stacks.parts import CLIENT, Values
 from aftershock.stacks.place import Place, place, places, read_record, write
-from aftershock.stacks.render import configurations, secret_files, stack
+from aftershock.stacks.render import configurations, resolver, secret_files, stack
 from aftershock.stacks.supervised import supervisord
 
 TRIES = 4
@@ -132,7 +132,11 @@ def _recorded(ground: Place) -> Layout | None:
     chosen, instance = record.get("ports"), record.get("instance")
     if not isinstance(chosen, dict) or not isinstance(instance, str):
         return None
-    return Layout(ground.name, ground.folder, ground.logs, ground.supervisor, chosen, passwords, instance)
+    ways = record.get("hosts")
+    return Layout(
+        ground.name, ground.folder, ground.logs, ground.supervisor, chosen, passwords, instance,
+        ways if isinstance(ways, dict) else {},
+    )  # fmt: skip
 
 
 def _whole(wanted: Values, ground: Place) -> bool:
@@ -197,7 +201,7 @@ def _programs(wanted: Values, ground: Place, progress: Progress) -> Programs:
 
 def needed(wanted: Values) -> list[str]:
     """Return the programs that a stack needs installed."""
-    kinds = {"haproxy": wanted.gateways, "redis-server": wanted.caches}
+    kinds = {"haproxy": wanted.gateways, "redis-server": wanted.caches, "gdnsd": wanted.resolver}
     return [name for name, parts in kinds.items() if parts]
 
 
@@ -210,23 +214,29 @@ def _decided(wanted: Values, ground: Place) -> Layout:
         write(ground.secrets / "passwords.json", json.dumps(passwords))
     usable = earlier is not None and set(earlier.ports) == set(wanted_ports(wanted))
     before = earlier.ports if earlier is not None and usable else {}
-    return Layout(ground.name, ground.folder, ground.logs, ground.supervisor, before, passwords, secrets.token_hex(8))
+    instance = secrets.token_hex(8)
+    return Layout(
+        ground.name, ground.folder, ground.logs, ground.supervisor, before, passwords, instance, hosts(wanted)
+    )
 
 
 def _chosen(wanted: Values) -> dict[str, int]:
     names = wanted_ports(wanted)
-    return dict(zip(names, ports.choose(len(names)), strict=True))
+    return shared(wanted, dict(zip(names, ports.choose(len(names)), strict=True)))
 
 
 def _write(wanted: Values, ground: Place, layout: Layout, programs: Programs, switches: Mapping[str, str]) -> None:
     record = {
         "era": wanted.era, "instance": layout.instance, "ports": dict(layout.ports), "switched": dict(switches),
+        "hosts": dict(layout.hosts),
     }  # fmt: skip
     write(ground.record, json.dumps(record, indent=1))
     for name, text in secret_files(wanted, layout).items():
         write(ground.secrets / name, text)
     for name, text in configurations(wanted, layout).items():
         write(ground.folder / name, text)
+    if wanted.resolver is not None:
+        ground.make_resolver(wanted.resolver.name, resolver(wanted, layout), unprivileged())
     user = pwd.getpwuid(os.geteuid()).pw_name if os.geteuid() == 0 else str(os.geteuid())
     whole = replace(programs, databases=clusters.commands(wanted, ground, layout))
     write(ground.config, supervisord(wanted, layout, whole, user))
@@ -291,7 +301,7 @@ def _doors(ground: Place) -> list[Part]:
     if layout is None:
         return []
     doors = [link.name for link in wanted.links if link.from_ == CLIENT and link.name in layout.ports]
-    answers = {door: ready.ask(layout.ports[door], "/readyz") for door in doors}
+    answers = {door: ready.ask(layout.ports[door], "/readyz", layout.host(door)) for door in doors}
     return [
         Part(door, "ready" if answer and "instance" in answer else "not ready", layout.url(door), "instance" in (answer or {}))
         for door, answer in answers.items()

@@ -19,7 +19,8 @@ class Database(Record, frozen=True, kw_only=True):
     """A server. `settings` are PostgreSQL's own.
 
     A primary has one database, owned by the application's role `user`. A replica follows the primary `of` over the link
-    `through`, has what that has, and its settings, but for those that it has of its own.
+    `through`, has what that has, and its settings, but for those that it has of its own. Two primaries of different regions may
+    each take over what the other one wrote: `merges` names the other, and `through` is the link that leads there.
     """
 
     name: str
@@ -28,7 +29,9 @@ class Database(Record, frozen=True, kw_only=True):
     database: str = ""
     user: str = ""
     of: str | None = None
+    merges: str | None = None
     through: str | None = None
+    region: str | None = None
     settings: dict[str, str] = {}
 
 
@@ -37,6 +40,7 @@ class Cache(Record, frozen=True, kw_only=True):
 
     name: str
     engine: Literal["redis"] = "redis"
+    region: str | None = None
     settings: dict[str, str] = {}
 
 
@@ -48,6 +52,7 @@ class Service(Record, frozen=True, kw_only=True):
     database: str
     replica: str | None = None
     cache: str | None = None
+    region: str | None = None
     env: dict[str, str] = {}
 
 
@@ -64,6 +69,22 @@ class Gateway(Record, frozen=True, kw_only=True):
     health: str = "/healthz"
     every: str = "500ms"
     affinity: Literal["cookie", "none"] = "cookie"
+    region: str | None = None
+
+
+class Resolver(Record, frozen=True, kw_only=True):
+    """A DNS server that leads clients to a region, by the name `zone`.
+
+    `to`: the links that clients come through, one for each region, the one that is preferred first. A region is asked for
+    `health` every two seconds, through its link, and left out while it does not answer 200. An answer lives `lives` seconds.
+    """
+
+    name: str
+    program: Literal["gdnsd"]
+    zone: str
+    to: list[str]
+    health: str = "/readyz"
+    lives: int = 1
 
 
 class Toxiproxy(Record, frozen=True, kw_only=True):
@@ -82,14 +103,20 @@ class Wire(Record, frozen=True, kw_only=True):
 
 
 class Values(Record, frozen=True, kw_only=True):
-    """A whole stack. In the URL of an indicator, a link that clients come through stands for its host and port."""
+    """A whole stack. In the URL of an indicator, a link that clients come through stands for its host and port; so does the
+    `zone` of the resolver, by which clients are led to one of several.
+
+    `regions`: names; each has an address of its own.
+    """
 
     era: str
     environment: Literal["test", "staging"]
+    regions: list[str] = []
     databases: list[Database]
     caches: list[Cache] = []
     services: list[Service]
     gateways: list[Gateway] = []
+    resolver: Resolver | None = None
     toxiproxies: list[Toxiproxy]
     links: list[Wire]
     settings: list[Setting] = []
@@ -111,6 +138,20 @@ class Values(Record, frozen=True, kw_only=True):
         """Return the databases that follow nobody."""
         return [each for each in self.databases if each.role == "primary"]
 
+    def merging(self, database: Database) -> bool:
+        """Tell whether the primary takes over what another one writes, or has its writes taken over."""
+        return database.merges is not None or any(each.merges == database.name for each in self.databases)
+
+    def joins(self, service: Service) -> bool:
+        """Tell whether the service has its database take over what the other region's writes: that of the same region does."""
+        database = self.behind(service.database)
+        return database.merges is not None and database.region == service.region
+
+    def region_of(self, link: Wire) -> str | None:
+        """Return the region that a link leads into."""
+        groups = (self.databases, self.caches, self.services, self.gateways)
+        return next((each.region for group in groups for each in group if each.name == link.to), None)
+
     def behind(self, link: str) -> Database:
         """Return the database that a link leads to, which is known to be one."""
         return next(each for each in self.databases if each.name == self.link(link).to)
@@ -128,6 +169,7 @@ def fill(url: str, addresses: Mapping[str, str]) -> str:
 
 def named(values: Values) -> dict[Way, str]:
     """Return the names of all parts and links, by the fields that hold them."""
+    single: dict[Way, str] = {("resolver", "name"): values.resolver.name} if values.resolver else {}
     parts: dict[str, Sequence[Database | Cache | Service | Gateway | Toxiproxy | Wire]] = {
         "databases": values.databases,
         "caches": values.caches,
@@ -136,7 +178,10 @@ def named(values: Values) -> dict[Way, str]:
         "toxiproxies": values.toxiproxies,
         "links": values.links,
     }
-    return {(field, place, "name"): each.name for field, listed in parts.items() for place, each in enumerate(listed)}
+    many: dict[Way, str] = {
+        (field, place, "name"): each.name for field, listed in parts.items() for place, each in enumerate(listed)
+    }
+    return {**many, **single}
 
 
 def urls(indicator: Indicator) -> dict[Way, str]:

@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,6 +99,15 @@ class Place:
         for left in cluster.parent.glob("new.*"):
             shutil.rmtree(left)
         return cluster
+
+    def make_resolver(self, name: str, files: Mapping[str, str], account: Account | None) -> None:
+        """Write a DNS server's files, for its account alone."""
+        folder = self.folder / "dns" / name
+        for each in (folder.parent, folder, folder / "zones", folder / "run", folder / "state"):
+            self._for_servers(each, account)
+        for path, text in files.items():
+            write(folder / path, text)
+            give(folder / path, account)
 
     def _for_servers(self, folder: Path, account: Account | None) -> None:
         folder.mkdir(mode=0o700, exist_ok=True)

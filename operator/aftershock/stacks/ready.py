@@ -48,7 +48,12 @@ def missing_now(values: Values, layout: Layout) -> list[tuple[str, str]]:
         _standing(supervisor.programs(layout.supervisor, deadline=2.0))
     except TargetError as error:
         return [("supervisord", error.problem)]
-    return [*_proxies(values, layout), *_services(values, layout), *_gateways(values, layout)]
+    return [
+        *_proxies(values, layout),
+        *_services(values, layout),
+        *_gateways(values, layout),
+        *_resolver(values, layout),
+    ]
 
 
 def _own_ports(layout: Layout) -> None:
@@ -83,7 +88,7 @@ def _services(values: Values, layout: Layout) -> Iterator[tuple[str, str]]:
     for service in values.services:
         doors = [link.name for link in values.links if link.to == service.name] or [service.name]
         for door in doors:
-            answer = ask(layout.ports[door], "/readyz")
+            answer = ask(layout.ports[door], "/readyz", layout.host(door))
             if answer is None or answer.get("instance") != layout.instance:
                 said = f": {answer['error']}" if answer and "error" in answer else ""
                 yield service.name, f"{service.name} is not ready behind {door}{said}"
@@ -93,14 +98,30 @@ def _gateways(values: Values, layout: Layout) -> Iterator[tuple[str, str]]:
     """Ask a service through each gateway, as clients do: one that has not yet found a service healthy has none to ask."""
     for link in values.links:
         if link.from_ == CLIENT and link.to in {each.name for each in values.gateways}:
-            answer = ask(layout.ports[link.name], "/readyz")
+            answer = ask(layout.ports[link.name], "/readyz", layout.host(link.name))
             if answer is None or answer.get("instance") != layout.instance:
                 yield link.to, f"no service is ready behind {link.to}"
 
 
-def ask(port: int, path: str) -> dict[str, object] | None:
+def _resolver(values: Values, layout: Layout) -> Iterator[tuple[str, str]]:
+    """Ask where clients are led: one that has not yet found the first region well leads elsewhere."""
+    if (dns := values.resolver) is None:
+        return
+    from aftershock.probes.names import resolve_at  # noqa: PLC0415  # no other stack needs a DNS client
+
+    wanted = layout.host(dns.to[0])
+    try:
+        found, _ = resolve_at(layout.address(dns.name), dns.zone, layout.ports[dns.to[0]])
+    except OSError as error:
+        yield dns.name, f"the DNS server {dns.name} does not lead to {dns.zone}: {error}"
+        return
+    if [address[0] for _, address in found] != [wanted]:
+        yield dns.name, f"the DNS server {dns.name} leads to {found[0][1][0]}, and not to {wanted}"
+
+
+def ask(port: int, path: str, host: str = HOST) -> dict[str, object] | None:
     """Return the JSON object that a server on this machine answers with; None for no answer, or another."""
-    wire = HTTPConnection(HOST, port, timeout=1.0)
+    wire = HTTPConnection(host, port, timeout=1.0)
     try:
         wire.request("GET", path)
         answer = json.loads(wire.getresponse().read(1 << 20))

@@ -8,9 +8,9 @@ from typing import Any
 
 from aftershock.model.metadata import API_VERSION
 from aftershock.model.write import dump_yaml, to_tree
-from aftershock.stacks import haproxy, postgres, redis
+from aftershock.stacks import gdnsd, haproxy, postgres, redis
 from aftershock.stacks.layout import CACHES_OWN, Layout, wanted_ports
-from aftershock.stacks.parts import CLIENT, Database, Service, Values, fill, urls
+from aftershock.stacks.parts import CLIENT, Cache, Database, Service, Values, fill, urls
 
 
 def secret_files(values: Values, layout: Layout) -> dict[str, str]:
@@ -34,10 +34,19 @@ def _service(values: Values, layout: Layout, service: Service) -> dict[str, str]
     files = {f"{service.name}.dsn": _dsn(values, layout, values.behind(service.database), service.database)}
     if service.replica is not None:
         files[f"{service.name}.replica.dsn"] = _dsn(values, layout, values.behind(service.replica), service.replica)
+    if values.joins(service):
+        files[f"{service.name}.peer.dsn"] = _peer(values, layout, values.behind(service.database))
     if service.cache is not None:
         password = layout.passwords[f"{values.link(service.cache).to}/{CACHES_OWN}"]
         files[f"{service.name}.cache"] = redis.url(layout.address(service.cache), password)
     return files
+
+
+def _peer(values: Values, layout: Layout, database: Database) -> str:
+    """Return how a database logs in to the one whose writes it takes over."""
+    other = next(each for each in values.databases if each.name == database.merges)
+    password = layout.passwords[f"{other.name}/{postgres.REPLICATION}"]
+    return postgres.dsn(layout.ports[database.through or ""], postgres.REPLICATION, password, other.database)
 
 
 def _dsn(values: Values, layout: Layout, database: Database, door: str) -> str:
@@ -77,49 +86,70 @@ def configurations(values: Values, layout: Layout) -> dict[str, str]:
     return files
 
 
+def resolver(values: Values, layout: Layout) -> dict[str, str]:
+    """Return the DNS server's files, by their paths in its folder; none where the stack has no such."""
+    if (dns := values.resolver) is None:
+        return {}
+    ways = {values.region_of(values.link(link)) or link: layout.address(link) for link in dns.to}
+    return gdnsd.files(dns, str(layout.folder / "dns" / dns.name), layout.address(dns.name), ways)
+
+
 def stack(values: Values, layout: Layout) -> str:
     """Return the Stack file. Paths in it are relative to its folder."""
     control = {name: {"url": layout.supervisor, "program": name} for name in wanted_ports(values)}
     spec: dict[str, Any] = {
         "era": values.era,
         "environment": values.environment,
+        **({"resolver": layout.address(values.resolver.name)} if values.resolver else {}),
         "toxiproxies": [
             {"name": each.name, "url": layout.url(each.name), "restart": {"supervisor": control[each.name]}}
             for each in values.toxiproxies
         ],
         "databases": [_database(each) for each in values.databases],
-        **({"caches": [_cache(each.name, each.engine) for each in values.caches]} if values.caches else {}),
+        **({"caches": [_cache(each) for each in values.caches]} if values.caches else {}),
         "links": [
             {"name": link.name, "toxiproxy": link.toxiproxy, "proxy": link.name, "from": link.from_, "to": link.to}
             for link in values.links
         ],
-        "workloads": [{"name": name, "supervisor": control[name]} for name in workloads(values)],
+        "workloads": [
+            {"name": name, "supervisor": control[name], **_in_region(region)}
+            for name, region in workloads(values).items()
+        ],
         "settings": [to_tree(each) for each in values.settings],
         "indicators": _indicators(values, layout),
     }
     return dump_yaml({"apiVersion": API_VERSION, "kind": "Stack", "metadata": {"name": layout.name}, "spec": spec})
 
 
-def workloads(values: Values) -> list[str]:
-    """Return the names of the parts that faults of workloads may hit: all but Toxiproxies."""
+def workloads(values: Values) -> dict[str, str | None]:
+    """Return the parts that faults of workloads may hit, all but Toxiproxies: their regions, by name."""
     groups = (values.services, values.databases, values.caches, values.gateways)
-    return [each.name for group in groups for each in group]
+    parts = {each.name: each.region for group in groups for each in group}
+    return {**parts, **({values.resolver.name: None} if values.resolver else {})}
+
+
+def _in_region(region: str | None) -> dict[str, str]:
+    return {} if region is None else {"region": region}
 
 
 def _database(each: Database) -> dict[str, Any]:
     return {
         "name": each.name, "engine": each.engine, "role": each.role, **({"of": each.of} if each.of else {}),
+        **_in_region(each.region),
         "dsn": {"file": f"secrets/{each.name}.dsn"}, "observer": {"file": f"secrets/{each.name}.observer.dsn"},
     }  # fmt: skip
 
 
-def _cache(name: str, engine: str) -> dict[str, Any]:
-    return {"name": name, "engine": engine, "url": {"file": f"secrets/{name}.url"}}
+def _cache(each: Cache) -> dict[str, Any]:
+    url = {"file": f"secrets/{each.name}.url"}
+    return {"name": each.name, "engine": each.engine, **_in_region(each.region), "url": url}
 
 
 def _indicators(values: Values, layout: Layout) -> list[dict[str, Any]]:
     """Return the indicators with addresses in the places of links."""
     addresses = {link.name: layout.address(link.name) for link in values.links if link.from_ == CLIENT}
+    if (dns := values.resolver) is not None:
+        addresses[dns.zone] = f"{dns.zone}:{layout.ports[dns.to[0]]}"
     trees = []
     for indicator in values.indicators:
         tree = to_tree(indicator)

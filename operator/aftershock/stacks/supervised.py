@@ -57,6 +57,9 @@ def _servers(values: Values, layout: Layout, programs: Programs) -> Iterator[str
     for database in values.databases:
         command = programs.databases[database.name]
         yield _section(layout, database.name, command, stop="INT", patience=5, user=programs.account)
+    if (resolver := values.resolver) is not None:
+        command = [programs.installed[resolver.program], "-c", str(layout.folder / "dns" / resolver.name), "start"]
+        yield _section(layout, resolver.name, command, user=programs.account)
     for cache in values.caches:
         config = layout.folder / "secrets" / f"{cache.name}.conf"
         yield _section(layout, cache.name, [programs.installed["redis-server"], str(config)])
@@ -65,7 +68,7 @@ def _servers(values: Values, layout: Layout, programs: Programs) -> Iterator[str
 def _ours(values: Values, layout: Layout, programs: Programs) -> Iterator[str]:
     for service in values.services:
         command = [programs.python, "-m", f"aftershock.stacks.{service.program}"]
-        yield _section(layout, service.name, command, environment=_environment(service, layout))
+        yield _section(layout, service.name, command, environment=_environment(values, service, layout))
     for gateway in values.gateways:
         command = [programs.installed["haproxy"], "-db", "-f", str(layout.config(gateway.name, "cfg"))]
         yield _section(layout, gateway.name, command)
@@ -81,8 +84,9 @@ def reaper(python: str, layout: Layout) -> list[str]:
     return [python, "-m", "aftershock", "reap", "--watch", "--stack", str(layout.folder / "stack.yaml")]
 
 
-def _environment(service: Service, layout: Layout) -> dict[str, str]:
+def _environment(values: Values, service: Service, layout: Layout) -> dict[str, str]:
     secrets = layout.folder / "secrets"
+    peer = {"PEER_DSN_FILE": str(secrets / f"{service.name}.peer.dsn")} if values.joins(service) else {}
     reached = {"REPLICA_DSN_FILE": (service.replica, "replica.dsn"), "CACHE_URL_FILE": (service.cache, "cache")}
     return {
         **service.env,
@@ -90,6 +94,21 @@ def _environment(service: Service, layout: Layout) -> dict[str, str]:
         "DATABASE_DSN_FILE": str(secrets / f"{service.name}.dsn"),
         **{name: str(secrets / f"{service.name}.{ending}") for name, (link, ending) in reached.items() if link},
         "INSTANCE": layout.instance,
+        **_region(values, service),
+        **peer,
+    }
+
+
+def _region(values: Values, service: Service) -> dict[str, str]:
+    """Tell a service in which region its database is, if that is one of several that take writes."""
+    database = values.behind(service.database)
+    if not values.merging(database):
+        return {}
+    both = sorted(each.name for each in values.databases if values.merging(each))
+    return {
+        "REGION": database.region or database.name,
+        "REGION_NUMBER": str(both.index(database.name)),
+        "REGIONS": str(len(both)),
     }
 
 

@@ -175,14 +175,25 @@ async def _health(_request: web.Request) -> web.Response:
 
 @_routes.get("/readyz")
 async def _ready(request: web.Request) -> web.Response:
-    if not request.app[_prepared].is_set():
-        return _refuse(503, "the tables are not there yet")
-    for each in {request.app[_connections], request.app[_replica]}:
-        async with each.borrow() as connection:
-            await store.alive(connection)
+    await _alive(request)
     if not await request.app[_cache].alive():
         return _refuse(503, "the cache does not answer")
     return web.json_response({"instance": request.app[_switches].instance})
+
+
+@_routes.get("/serves")
+async def _serves(request: web.Request) -> web.Response:
+    """Tell whether requests can be served: the databases answer. A cache that is away costs time alone."""
+    await _alive(request)
+    return web.json_response({"instance": request.app[_switches].instance})
+
+
+async def _alive(request: web.Request) -> None:
+    if not request.app[_prepared].is_set():
+        raise Unavailable("the tables are not there yet")
+    for each in {request.app[_connections], request.app[_replica]}:
+        async with each.borrow() as connection:
+            await store.alive(connection)
 
 
 @_routes.post("/meetings")
