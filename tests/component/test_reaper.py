@@ -44,9 +44,11 @@ LINKS = {
     "limit-data": {"bytes": 10},
     "link-down": {},
 }
+TO_WEB = ("app-to-web", "other-to-web")
 WANTED = [
     *((fault, fault, tree) for fault, tree in LINKS.items()),
     ("latency", "made", {"latency": "50ms"}),
+    ("dependency-slow", "web", {"latency": "50ms"}),
     ("process-pause", "family", {}),
     ("process-hold-down", "family2", {}),
     ("process-kill", "family3", {}),
@@ -80,8 +82,8 @@ def ground_at(folder: Path, tested: Stack, server: Server) -> Ground:
 @pytest.fixture
 def ground(toxiproxy: Server, pages: int, postgres: Postgres, supervised: Supervised, tmp_path: Path) -> Ground:
     """Every kind of place: a link for each fault, a database, three workloads."""
-    for fault in LINKS:
-        toxiproxy.create(Proxy(fault, "127.0.0.1:0", f"127.0.0.1:{pages}"))
+    for name in (*LINKS, *TO_WEB):
+        toxiproxy.create(Proxy(name, "127.0.0.1:0", f"127.0.0.1:{pages}"))
     (tmp_path / "app").write_text(postgres.app)
     (tmp_path / "observer").write_text(postgres.superuser)
     made = Link(name="made", toxiproxy="main", listen=f"127.0.0.1:{free_port()}", upstream=f"127.0.0.1:{pages}")
@@ -89,7 +91,11 @@ def ground(toxiproxy: Server, pages: int, postgres: Postgres, supervised: Superv
     tested = stack(
         toxiproxies=[ToxiproxyServer(name="main", url=toxiproxy.url)],
         databases=[Database(name="primary", dsn=Secret(file="app"), observer=Secret(file="observer"))],
-        links=[*(Link(name=fault, toxiproxy="main", proxy=fault) for fault in LINKS), made],
+        links=[
+            *(Link(name=fault, toxiproxy="main", proxy=fault) for fault in LINKS),
+            *(Link(name=name, toxiproxy="main", proxy=name, to="web") for name in TO_WEB),
+            made,
+        ],
         workloads=[Workload(name=each, supervisor=supervised.control(each)) for each in families],
     )
     for each in tested.spec.workloads:
@@ -162,7 +168,7 @@ def sound(ground: Ground, postgres: Postgres) -> None:
             assert (await canary.linger(line)).took < 0.2
 
     asyncio.run(every_link())
-    assert set(ground.server.proxies()) == set(LINKS)
+    assert set(ground.server.proxies()) == {*LINKS, *TO_WEB}
     psycopg.connect(postgres.app).close()
     for workload in ground.stack.spec.workloads:
         members = processes.tree(processes.root_of(workload, ground.folder))

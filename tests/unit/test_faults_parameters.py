@@ -33,6 +33,10 @@ def wanted(name: str, tree: dict[str, Any]) -> Any:
         ("latency", {"latency": "100ms", "toxicity": "5%"}, "toxicity: between"),
         ("latency", {"latency": "100ms", "direction": "sideways"}, "sideways"),
         ("latency", {"latency": "100ms", "speed": 3}, "unknown field"),
+        ("dependency-slow", {}, "latency"),
+        ("dependency-slow", {"latency": "100ms", "jitter": "100ms"}, "jitter: less than"),
+        ("dependency-slow", {"latency": "0s"}, "jitter: less than"),
+        ("dependency-slow", {"latency": "100ms", "direction": "both"}, "unknown field"),
         ("bandwidth", {"rate": 0}, "rate: at least"),
         ("slow-close", {"delay": "10ms"}, "delay: at least"),
         ("reset-peer", {"timeout": "2s"}, "timeout: at most 1s"),
@@ -77,7 +81,7 @@ def test_every_fault_fits_a_leases_name() -> None:
         lease = Lease(name, "k3f9a2x1b2c4", 99_999_999_999)
         assert len(lease.name) <= LONGEST
         assert parse(lease.name) == lease
-        if FAULTS[name].target == "link":
+        if FAULTS[name].target in {"link", "part"}:
             assert parse(lease.of("downstream").name) == lease.of("downstream")
 
 

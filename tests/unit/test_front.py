@@ -73,7 +73,8 @@ def test_only_what_a_run_may_hit_is_led_through_a_toxiproxy() -> None:
     assert hit("latency", "web", latency="1s") == {"web"}
     assert hit("latency", "old") == hit("pod-kill", "shop") == hit("region-loss", "west", by="evacuation") == set()
     assert hit("region-loss", "west", by="links") == {"users", "log"}
-    assert hit("db-primary-loss", "users", by="partition") == {"users", "log"}
+    assert hit("db-primary-loss", "users", by="partition") == hit("dependency-slow", "users") == {"users", "log"}
+    assert hit("dependency-slow", "copy", latency="1s") == set()
     assert hit("replica-lag", "copy", by="link") == {"log"}
     assert hit("db-primary-loss", "users", by="kill") == hit("replica-lag", "copy", by="replay") == set()
     assert front.concerned(stack, [Step(1, "latency", "admin", 0.0, 1.0, None, {})]) == {

@@ -59,6 +59,8 @@ def test_an_experiment_that_fits_its_stack() -> None:
   - {for: 1s, fault: db-connection-exhaustion, target: primary}
   - {for: 1s, fault: link-down, target: to-primary}
   - {for: 1s, fault: process-kill, target: app}
+  - {for: 1s, fault: dependency-slow, target: app, with: {latency: 1s}}
+  - {for: 1s, fault: dependency-slow, target: primary, with: {latency: 1s}}
   - {for: 1s, fault: traffic-spike, target: load, with: {factor: 2}}
   - {at: 1s, for: 1s, fault: traffic-spike, target: meet, with: {factor: 2}}
   guardrails: [{indicator: join, below: 5%, for: 1s}]
@@ -90,6 +92,13 @@ def test_an_experiment_that_fits_its_stack() -> None:
         (
             "  timeline: [{for: 1s, fault: process-kill, target: web}]",
             "x.yaml:6: spec.timeline[0].target: stack `here` names no workload `web`; use `app`",
+        ),
+        (
+            "  timeline: [{for: 1s, fault: dependency-slow, target: to-primary, with: {latency: 1s}}]",
+            (
+                "x.yaml:6: spec.timeline[0].target: `to-primary` is a link; `dependency-slow` is held at a part; "
+                "did you mean `primary`?"
+            ),
         ),
         (
             "  timeline: [{for: 1s, fault: traffic-spike, target: load, with: {factor: 2}}]",

@@ -1,7 +1,8 @@
 """A canary: a client of its own that exchanges bytes through a link, to see what a client of the stack would see.
 
 It needs no credentials and changes nothing: to PostgreSQL it says the handshake that comes before the login, to HTTP a GET
-of a page that isn't there. Every exchange is a new connection, is timed on its own and has a deadline.
+of a page that isn't there, to Redis a PING, which has an answer for strangers too. Every exchange is a new connection, is timed
+on its own and has a deadline.
 """
 
 import asyncio
@@ -21,9 +22,10 @@ from aftershock.core.wording import counted
 DEADLINE = 2.5
 """Seconds that one exchange may take."""
 
-Speech = Literal["postgresql", "http", "unknown"]
+Speech = Literal["postgresql", "http", "redis", "unknown"]
 End = Literal["answered", "closed", "reset", "silent", "refused"]
 
+_SPOKEN: tuple[Speech, ...] = ("postgresql", "http", "redis")
 _SSL_REQUEST = struct.pack("!ii", 8, 80877103)
 _PROTOCOL_3 = 196608
 _STARTUP_LIMIT = 9000  # PostgreSQL takes a startup packet of 10,000 bytes
@@ -37,7 +39,7 @@ QUICK, MEASURING = 0.005, 1.0
 class Line(msgspec.Struct, frozen=True):
     """Where a link is entered and what is spoken there. `usual`: seconds of a round trip without a fault.
 
-    `reply`: bytes of an HTTP answer; `rounds`: how many of them one connection gives.
+    `reply`: bytes of an answer of HTTP or Redis; `rounds`: how many of them one connection gives.
     """
 
     host: str
@@ -80,7 +82,7 @@ class Talk(msgspec.Struct, frozen=True):
 
 async def meet(host: str, port: int) -> Line:
     """Find out what is spoken at the address, and how fast. Only for a link without a fault."""
-    greetings = [asyncio.create_task(_greet(Line(host, port, speech))) for speech in ("postgresql", "http")]
+    greetings = [asyncio.create_task(_greet(Line(host, port, speech))) for speech in _SPOKEN]
     try:
         for next_answer in asyncio.as_completed(greetings):
             if (line := await next_answer).speech != "unknown":
@@ -100,7 +102,7 @@ async def _greet(line: Line) -> Line:
 
 async def _measured(line: Line) -> Line:
     usual = await _usual(line)
-    if line.speech == "http":
+    if line.speech != "postgresql":
         twice = await talk(replace(line, rounds=2), 2 * line.reply)
         rounds = _ROUNDS_LIMIT if twice.end == "answered" else 1
         return replace(line, usual=usual, rounds=rounds)
@@ -218,8 +220,10 @@ def _plan(line: Line, load: int) -> tuple[list[bytes], Callable[[bytes], bool]]:
     if line.speech == "postgresql":
         return ([_startup(min(load, _STARTUP_LIMIT))], _negotiated) if load else ([_SSL_REQUEST], _ssl_answered)
     rounds = min(max(1, -(-load // line.reply)), line.rounds)
-    request = _get(line, min(line.reply if load else 0, _HEADER_LIMIT))
-    return [request] * rounds, _http_complete
+    padding = min(line.reply if load else 0, _HEADER_LIMIT)
+    if line.speech == "redis":
+        return [_ping(padding)] * rounds, _ponged
+    return [_get(line, padding)] * rounds, _http_complete
 
 
 def _startup(load: int) -> bytes:
@@ -240,6 +244,15 @@ def _negotiated(answer: bytes) -> bool:
         return False
     (length,) = struct.unpack("!i", answer[1:5])
     return len(answer) > int(length)
+
+
+def _ping(padding: int) -> bytes:
+    return b"PING".ljust(padding - 2) + b"\r\n"
+
+
+def _ponged(answer: bytes) -> bool:
+    """Whoever has not logged in is told so, on a connection that stays."""
+    return answer.endswith(b"\r\n") and answer.startswith((b"+PONG", b"-NOAUTH", b"-NOPERM"))
 
 
 def _get(line: Line, padding: int) -> bytes:

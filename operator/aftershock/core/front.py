@@ -23,6 +23,9 @@ FRONT = "aftershock.dev/front"
 SELECTOR = "aftershock.dev/selector"
 """Annotation of a fronted Service: the selector that it had, as JSON."""
 
+DEPENDENCY_SLOW = "dependency-slow"
+"""The fault that hits every link to its target."""
+
 SUFFIX = "-direct"
 API = "aftershock-api"
 """What the port of Toxiproxy's own API is called in its pod."""
@@ -77,7 +80,9 @@ def concerned(stack: Stack, steps: Sequence[Step]) -> dict[str, list[Wanted]]:
 
 
 def _hit(stack: Stack, step: Step) -> list[str]:
-    """Return the links that a fault hits whose target is something else: a region, or a database."""
+    """Return the links that a fault hits whose target is something else: a region, or a part that they have an end at."""
+    if step.fault == DEPENDENCY_SLOW:
+        return [link.name for link in links_to(stack, step.target)]
     match step.parameters.get("by"):
         case "links":
             return [link.name for link in links_in(stack, step.target)]
@@ -91,6 +96,11 @@ def _hit(stack: Stack, step: Step) -> list[str]:
 def links_at(stack: Stack, part: str) -> list[Link]:
     """Return every link that has an end at this part."""
     return [link for link in stack.spec.links if part in (link.from_, link.to)]
+
+
+def links_to(stack: Stack, part: str) -> list[Link]:
+    """Return every link by which others reach this part."""
+    return [link for link in stack.spec.links if link.to == part]
 
 
 def links_in(stack: Stack, region: str) -> list[Link]:

@@ -10,6 +10,14 @@ from aftershock.model.rules.making import Cel
 from aftershock.model.units import Duration
 
 _LESS = f"{cel.duration('self.jitter')} < {cel.duration('self.latency')}"
+JITTER = (Cel(f"has(self.jitter) ? {_LESS} : self.latency.matches('[1-9]')", "jitter: less than latency"),)
+"""What the API server is told of the two."""
+
+
+def steady(latency: Duration, jitter: Duration) -> None:
+    """Raise ValueError where they don't go together."""
+    if not 0 <= jitter < latency:
+        raise ValueError("jitter: less than latency")
 
 
 class Latency(ToxicParameters, frozen=True, kw_only=True):
@@ -18,14 +26,11 @@ class Latency(ToxicParameters, frozen=True, kw_only=True):
     latency: Duration
     jitter: Duration = Duration(0)
 
-    told: ClassVar[tuple[Cel, ...]] = (
-        Cel(f"has(self.jitter) ? {_LESS} : self.latency.matches('[1-9]')", "jitter: less than latency"),
-    )
+    told: ClassVar[tuple[Cel, ...]] = JITTER
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 <= self.jitter < self.latency:
-            raise ValueError("jitter: less than latency")
+        steady(self.latency, self.jitter)
 
 
 def added(wanted: Latency, ways: int) -> float:
@@ -47,15 +52,11 @@ def doubt(line: Line, wanted: Latency) -> str | None:
     return speechless(line)
 
 
-LATENCY = toxic_fault(
+KIND = Kind(
     "latency",
-    "Everything that crosses the link takes longer.",
-    Latency,
-    Kind(
-        "latency",
-        lambda wanted: {"latency": milliseconds(wanted.latency), "jitter": milliseconds(wanted.jitter)},
-        shows,
-        doubt,
-        lambda _line, wanted: added(wanted, 1),
-    ),
+    lambda wanted: {"latency": milliseconds(wanted.latency), "jitter": milliseconds(wanted.jitter)},
+    shows,
+    doubt,
+    lambda _line, wanted: added(wanted, 1),
 )
+LATENCY = toxic_fault("latency", "Everything that crosses the link takes longer.", Latency, KIND)

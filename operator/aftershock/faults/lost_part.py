@@ -23,6 +23,7 @@ from aftershock.faults.fault import Evidence, Hold, Site, processes_of
 from aftershock.faults.link_down import DownHold, being_up
 from aftershock.faults.process_pause import PauseHold
 from aftershock.faults.region_processes import LostHold
+from aftershock.faults.together import TogetherHold
 from aftershock.model.stack import Workload
 
 By: TypeAlias = Literal["kill", "pause", "partition"]
@@ -38,15 +39,15 @@ class Answer(msgspec.Struct, frozen=True):
     saw: str
 
 
-class LostPartHold:
+class LostPartHold(TogetherHold):
     """One part that is lost for one lease. What kind of part it is says `ask`."""
 
     client: str
     """What the client does past the links, as an observer: `a login`."""
 
     def __init__(self, site: Site, lease: Lease, by: By) -> None:
+        super().__init__(_holds(site, lease, by))
         self.by = by
-        self._parts: list[Hold] = _holds(site, lease, by)
 
     async def ask(self) -> Answer:
         """Ask the part itself, past every link. It may raise TargetError: then nobody answers."""
@@ -57,37 +58,17 @@ class LostPartHold:
         if not (found := await self._asked()).sound:
             kind = InputError if found.alive else TargetError
             raise kind(f"it is not there to be lost: {found.saw}", "see whether it runs, and compare it with the Stack")
-        await asyncio.gather(*(each.prepare() for each in self._parts))
-
-    async def inject(self) -> None:
-        """Lose it."""
-        await asyncio.gather(*(each.inject() for each in self._parts))
+        await super().prepare()
 
     async def observe(self) -> Evidence:
         """Ask whoever did it, and a client past the links."""
-        looking = asyncio.gather(*(each.observe() for each in self._parts))
-        seen, found = await asyncio.gather(looking, self._asked())
+        seen, found = await asyncio.gather(super().observe(), self._asked())
         due = found.sound if self.by == "partition" else not found.alive
-        observers = dict.fromkeys(one.observer for one in seen)
         return Evidence(
-            all(one.holds for one in seen) and due,
-            ", ".join((*observers, f"and {self.client} past the links")),
-            "; ".join((*(one.saw for one in seen), found.saw)),
+            seen.holds and due,
+            f"{seen.observer}, and {self.client} past the links",
+            f"{seen.saw}; {found.saw}",
         )
-
-    async def heal(self) -> None:
-        """Bring it back; one link that fails keeps no other down."""
-        for one in await asyncio.gather(*(each.heal() for each in self._parts), return_exceptions=True):
-            if isinstance(one, BaseException):
-                raise one
-
-    async def left(self) -> list[str]:
-        """Name what of it is left."""
-        return [line for lines in await asyncio.gather(*(each.left() for each in self._parts)) for line in lines]
-
-    async def close(self) -> None:
-        """Let go of observers."""
-        await asyncio.gather(*(each.close() for each in self._parts))
 
     async def _asked(self) -> Answer:
         try:

@@ -25,6 +25,7 @@ _NAMES = (
     "slicer",
     "limit-data",
     "link-down",
+    "dependency-slow",
     "process-kill",
     "process-pause",
     "process-hold-down",

@@ -56,7 +56,7 @@ def load(line: Line, wanted: Slicer) -> int:
 
 def pauses(line: Line, wanted: Slicer) -> float:
     """Return the seconds that the exchange is paused in one direction, at the least (its last piece's pause is free)."""
-    size = min(line.reply, load(line, wanted)) if line.speech == "http" else load(line, wanted)
+    size = min(line.reply, load(line, wanted)) if line.speech != "postgresql" else load(line, wanted)
     messages = -(-load(line, wanted) // size)
     return messages * (-(-size // wanted.largest) - 1) * float(wanted.delay)
 

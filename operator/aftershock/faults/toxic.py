@@ -131,7 +131,7 @@ class ToxicHold(LinkHold):
             return await self.kind.shows(self.line, self.wanted, ways)
 
 
-_ADVICE = "change the fault's `with:`, or target a link through which PostgreSQL or HTTP is spoken"
+_ADVICE = "change the fault's `with:`, or target a link through which PostgreSQL, HTTP or Redis is spoken"
 
 
 def toxic_fault(name: str, summary: str, parameters: type[ToxicParameters], kind: Kind) -> Fault:
@@ -150,5 +150,5 @@ def toxic_fault(name: str, summary: str, parameters: type[ToxicParameters], kind
 def speechless(line: Line) -> str | None:
     """Say so if nothing can be exchanged through the link."""
     if line.speech == "unknown":
-        return "neither PostgreSQL nor HTTP answers through it"
+        return "neither PostgreSQL nor HTTP nor Redis answers through it"
     return None

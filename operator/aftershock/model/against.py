@@ -3,8 +3,8 @@
 The Experiment may have problems of its own: what could not be read of it (see check.py's Partial) is passed over here.
 """
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
 
 from aftershock.model.check import FaultType, Unread
 from aftershock.model.experiment import Experiment, Injection
@@ -12,15 +12,17 @@ from aftershock.model.load import Document
 from aftershock.model.problem import Path, Problem, choose
 from aftershock.model.stack import Cache, Database, Link, Node, Region, Stack, StackSpec, Workload
 
-TARGETS = {
-    "database": "databases",
-    "cache": "caches",
-    "link": "links",
-    "workload": "workloads",
-    "region": "regions",
-    "node": "nodes",
+Target: TypeAlias = Database | Cache | Link | Workload | Region | Node
+TARGETS: dict[str, tuple[str, ...]] = {
+    "database": ("databases",),
+    "cache": ("caches",),
+    "link": ("links",),
+    "workload": ("workloads",),
+    "region": ("regions",),
+    "node": ("nodes",),
+    "part": ("workloads", "databases", "caches"),
 }
-"""Kinds of targets, and the list of a Stack that names them."""
+"""Kinds of targets, and the lists of a Stack that name them. What is of several kinds is called by the first."""
 
 
 def check_against(
@@ -91,20 +93,23 @@ def _target(
         yield from _load(experiment, injection, way)
     elif injection.target not in (known := names(stack.object.spec, fault.target)):
         message = _mistaken(injection, stack, fault.target)
-        advice = choose(injection.target, known, f"add one to `{TARGETS[fault.target]}` of the stack")
+        lists = " or ".join(f"`{each}`" for each in TARGETS[fault.target])
+        advice = choose(injection.target, known, f"add one to {lists} of the stack")
         yield experiment.problem((*way, "target"), message, advice)
 
 
 def names(spec: StackSpec, kind: str) -> list[str]:
     """Return the names of the Stack's targets of one kind."""
-    targets: list[Database] | list[Cache] | list[Link] | list[Workload] | list[Region] | list[Node] = getattr(
-        spec, TARGETS[kind]
-    )
-    named = [target.name for target in targets]
+    named = [target.name for each in TARGETS[kind] for target in _listed(spec, each)]
     if kind == "region":
         said = [workload.region for workload in spec.workloads] + [database.region for database in spec.databases]
         named += [region for region in said if region is not None]
     return list(dict.fromkeys(named))
+
+
+def _listed(spec: StackSpec, field: str) -> Sequence[Target]:
+    targets: Sequence[Target] = getattr(spec, field)
+    return targets
 
 
 def _mistaken(injection: Injection, stack: Document[Stack], kind: str) -> str:

@@ -5,8 +5,8 @@ from typing import Literal
 from aftershock.model.metadata import ApiVersion, Metadata, Record, Secret
 from aftershock.model.units import Duration
 
-TargetKind = Literal["database", "cache", "link", "workload", "region", "node", "load"]
-"""What a fault can be held at: parts that a Stack names, or the experiment's load."""
+TargetKind = Literal["database", "cache", "link", "workload", "region", "node", "part", "load"]
+"""What a fault can be held at: what a Stack names, or the experiment's load. A part is what links lead to."""
 
 
 class SupervisorControl(Record, frozen=True, kw_only=True):
