@@ -1,10 +1,11 @@
-"""Faults that are a transaction which stays open, on a real PostgreSQL: they land, and the server itself ends them."""
+"""Faults that are sessions of a real PostgreSQL: they land, and the server itself ends them."""
 
 import asyncio
+import os
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,21 +26,37 @@ EACH: list[tuple[str, dict[str, Any]]] = [
     ("db-lock-contention", {**TABLE, "blocks": "writes"}),
     ("db-lock-contention", {**TABLE, "rows": 2}),
     ("write-contention", TABLE),
+    ("db-slow-queries", {"slowdown": 1.2}),
+    ("db-slow-queries", {"slowdown": 1.2, **TABLE}),
     ("long-transaction", {}),
 ]
-each_one = pytest.mark.parametrize(("fault", "wanted"), EACH, ids=["table", "writes", "rows", "contention", "long"])
+IDS = ["table", "writes", "rows", "contention", "computing", "reading", "long"]
+SEVERAL = {"write-contention", "db-slow-queries"}
+each_one = pytest.mark.parametrize(("fault", "wanted"), EACH, ids=IDS)
 
 
 @pytest.fixture
 def filled(postgres: Postgres, tmp_path: Path) -> Iterator[Site]:
     """The database, with a table of the application's own that has three rows."""
-    with psycopg.connect(postgres.superuser, autocommit=True) as owner:
+    with one_processor(postgres), psycopg.connect(postgres.superuser, autocommit=True) as owner:
         owner.execute("CREATE TABLE meetings AS SELECT n AS id FROM generate_series(1, 3) AS n")
         owner.execute("ALTER TABLE meetings OWNER TO app")
         try:
             yield database_site(postgres, tmp_path)
         finally:
             owner.execute("DROP TABLE meetings")
+
+
+@contextmanager
+def one_processor(postgres: Postgres) -> Iterator[None]:
+    """What the server starts meanwhile has one processor between it: so a few sessions keep it busy on every machine."""
+    server = int((postgres.folder / "cluster/data/postmaster.pid").read_text().split()[0])
+    before = os.sched_getaffinity(server)
+    os.sched_setaffinity(server, {min(before)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(server, before)
 
 
 def soon(seconds: int = 60) -> int:
@@ -72,6 +89,8 @@ BLOCKED = {
     "writes": (True, False, False),
     "rows": (True, False, True),
     "contention": (True, False, True),
+    "computing": (True, True, True),
+    "reading": (True, True, True),
     "long": (True, True, True),
 }
 
@@ -87,7 +106,7 @@ def test_it_is_there_keeps_out_whom_it_should_and_goes(
         await hold.inject()
         await hold.inject()
         seen["during"] = await hold.observe()
-        assert len(await hold.left()) == (4 if fault == "write-contention" else 1)
+        assert len(await hold.left()) == (4 if fault in SEVERAL else 1)
         assert able(postgres) == BLOCKED[request.node.callspec.id]
         await hold.heal()
         await hold.heal()
@@ -110,7 +129,7 @@ class Held:
     wanted: dict[str, Any]
 
 
-@pytest.fixture(params=EACH, ids=["table", "writes", "rows", "contention", "long"])
+@pytest.fixture(params=EACH, ids=IDS)
 def held(filled: Site, toxiproxy: Server, tmp_path: Path, request: pytest.FixtureRequest) -> Held:
     return Held(ground_at(tmp_path, filled.stack, toxiproxy), *request.param)
 

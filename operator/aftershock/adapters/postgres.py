@@ -98,7 +98,7 @@ async def query(opened: Session, sql: LiteralString, *values: object) -> list[tu
             f"the database did not answer within {DEADLINE:g} s", "see whether it is overloaded"
         ) from None
     except psycopg.Error as error:
-        raise TargetError(f"the database refused a query: {_first(str(error))}", "see the server's log") from None
+        raise TargetError(f"the database refused a query: {_first(str(error))}", "see the server's log") from error
 
 
 async def now(opened: Session) -> float:
@@ -178,7 +178,7 @@ async def replay_state(opened: Session) -> str:
     return str(state)
 
 
-LOCK_NOT_AVAILABLE = "55P03"
+LOCK_NOT_AVAILABLE, QUERY_CANCELED = "55P03", "57014"
 
 
 async def perform(
@@ -206,11 +206,35 @@ async def turned_away(
     try:
         await perform(opened, statement, table, number)
     except TargetError as error:
-        cause = error.__cause__
-        if isinstance(cause, psycopg.Error) and cause.sqlstate == LOCK_NOT_AVAILABLE:
+        if sqlstate(error) == LOCK_NOT_AVAILABLE:
             return True
         raise
     return False
+
+
+def sqlstate(error: TargetError) -> str | None:
+    """Return the server's code for what it refused, None where it was not the server that did."""
+    cause = error.__cause__
+    return cause.sqlstate if isinstance(cause, psycopg.Error) else None
+
+
+async def work(opened: Session, most: float) -> float:
+    """Have the server do a fixed piece of work for its processor; return the seconds that it took, by its own clock.
+
+    `most`: the session's `statement_timeout`, in seconds, returned where the work was not done by then.
+    """
+    try:
+        ((took,),) = await query(
+            opened,
+            "SELECT extract(epoch FROM clock_timestamp() - began)::float8 FROM"
+            " (SELECT began, count(md5(n::text)) AS done FROM (SELECT clock_timestamp() AS began OFFSET 0) AS start,"
+            " generate_series(1, 50000) AS n GROUP BY began) AS worked WHERE done > 0",
+        )
+    except TargetError as error:
+        if sqlstate(error) == QUERY_CANCELED:
+            return most
+        raise
+    return float(took)
 
 
 async def count(opened: Session, table: Sequence[str], most: int) -> int:

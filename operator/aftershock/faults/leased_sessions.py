@@ -1,10 +1,12 @@
 """Sessions of a database that bear a lease's name and that the server itself ends with it: what faults inside a database share.
 
-Either one transaction that is held open (`leased_transaction`), or statements that go on by themselves on the server.
+Either one transaction that is held open (`leased_transaction`), or statements that go on by themselves on the server
+(`leased_statements`).
 """
 
 import asyncio
 import time
+from collections.abc import Mapping
 from typing import LiteralString
 
 from aftershock.adapters import postgres, secrets
@@ -23,6 +25,9 @@ GONE = 3.0
 
 class SessionsHold:
     """The part of a Hold that every fault inside a database has."""
+
+    canary_settings: Mapping[str, str] = {}
+    """What the canary's session is opened with."""
 
     def __init__(self, site: Site, lease: Lease) -> None:
         self.site, self.lease = site, lease
@@ -80,7 +85,7 @@ class SessionsHold:
         A fault connects it before it injects: the application's waiting connections may take every slot meanwhile.
         """
         if self._canary is None or self._canary.closed:
-            self._canary = await postgres.connect(self.login, "aftershock-canary")
+            self._canary = await postgres.connect(self.login, "aftershock-canary", self.canary_settings)
         return self._canary
 
     async def asked(self, sql: LiteralString, *values: object) -> object:

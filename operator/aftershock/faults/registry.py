@@ -16,6 +16,7 @@ _NAMES = (
     "cache-loss",
     "db-lock-contention",
     "write-contention",
+    "db-slow-queries",
     "long-transaction",
     "latency",
     "bandwidth",

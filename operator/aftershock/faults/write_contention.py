@@ -9,26 +9,23 @@ same rows, and doesn't wait, is turned away nearly every time.
 """
 
 import asyncio
+from collections.abc import Mapping
 from typing import ClassVar
 
 from aftershock.adapters import postgres
 from aftershock.adapters.postgres import Session
 from aftershock.core.lease import Lease
 from aftershock.core.wording import counted
-from aftershock.errors import TargetError
 from aftershock.faults import tables
 from aftershock.faults.db_connection_exhaustion import clock, undo
 from aftershock.faults.fault import Evidence, Fault, Parameters, Site
-from aftershock.faults.leased_sessions import SessionsHold
+from aftershock.faults.leased_statements import StatementsHold, again
 from aftershock.model.rules import cel
 from aftershock.model.rules.making import Cel
 from aftershock.model.units import Duration
 
 ASKS, ENOUGH, APART = 3, 2, 0.05
 """How often the canary asks at each look, how often it has to be turned away, and the seconds between two tries."""
-
-IDLE_MS = 50
-"""Milliseconds after which the server ends a session whose statement is over."""
 
 LONGEST = Duration(10)
 _ROWS = "SELECT 1 FROM {} ORDER BY ctid LIMIT {} FOR UPDATE NOWAIT"
@@ -66,38 +63,27 @@ class WriteContention(Parameters, frozen=True, kw_only=True):
             raise ValueError("hold: 10ms to 10s")
 
 
-class ContentionHold(SessionsHold):
+class ContentionHold(StatementsHold):
     """The writers of one lease."""
 
     def __init__(self, site: Site, lease: Lease, wanted: WriteContention) -> None:
         super().__init__(site, lease)
-        self.wanted = wanted
-        self._going: list[asyncio.Task[None]] = []
+        self.wanted, self.count = wanted, wanted.sessions
+
+    def statement(self, until: float) -> str:
+        """Lock the rows, keep them for a moment, and let go, again and again."""
+        lock = f"SELECT 1 FROM %s ORDER BY ctid LIMIT {self.wanted.rows:d} FOR UPDATE"  # noqa: S608  # the table is a value
+        take = f"EXECUTE format('{lock}', current_setting('aftershock.table')::regclass);"
+        return again(until, f"{take} PERFORM pg_sleep({float(self.wanted.hold):.3f});")
+
+    def values(self) -> Mapping[str, str]:
+        """Say which table."""
+        return {"table": tables.quoted(self.wanted.table)}
 
     async def prepare(self) -> None:
         """Connect the canary, and see that there is such a table, with so many rows."""
         await super().prepare()
         await tables.known(await self.asking(), self.login.database, self.wanted.table, self.wanted.rows)
-
-    async def inject(self) -> None:
-        """Open the sessions, then set them going: from then on the server needs nobody."""
-        if self.held:
-            return
-        left = await self.left_ms()
-        # the first ends one that waits for somebody who never lets go, the second one that was never set going
-        ends = {"statement_timeout": f"{left}", "idle_session_timeout": f"{left}"}
-        opening = [postgres.connect(self.login, self.lease.name, ends) for _ in range(self.wanted.sessions)]
-        opened = await asyncio.gather(*opening, return_exceptions=True)
-        self.held = [each for each in opened if not isinstance(each, BaseException)]
-        for each in opened:
-            if isinstance(each, BaseException):
-                raise each
-        for each in self.held:
-            await postgres.query(
-                each, "SELECT set_config('aftershock.table', %s, false)", tables.quoted(self.wanted.table)
-            )
-        text = statement(left / 1000, self.wanted.rows, float(self.wanted.hold))
-        self._going = [asyncio.create_task(postgres.execute(each, text)) for each in self.held]
 
     async def observe(self) -> Evidence:
         """Count the sessions that are at work, and have the canary ask a few times."""
@@ -106,23 +92,10 @@ class ContentionHold(SessionsHold):
         for n in range(ASKS):
             await asyncio.sleep(APART if n else 0)
             refused += await self._refused(canary)
-        working = await self.asked(
-            "SELECT count(*) FROM pg_stat_activity WHERE pid = ANY(%s) AND state = 'active'",
-            [each.pid for each in await self.ours()],
-        )
+        working = await self.working()
         saw = f"a canary that asks for the same {counted(self.wanted.rows, 'row')} is turned away {refused} of {ASKS} times"
         saw += f"; {working} of {self.wanted.sessions} sessions are at work"
         return Evidence(refused >= ENOUGH and working == self.wanted.sessions, "a canary, and pg_stat_activity", saw)
-
-    async def heal(self) -> None:
-        """End them."""
-        await super().heal()
-        await self._settle()
-
-    async def close(self) -> None:
-        """Let go of everything."""
-        await super().close()
-        await self._settle()
 
     async def _refused(self, canary: Session) -> bool:
         await postgres.perform(canary, "BEGIN")
@@ -130,26 +103,6 @@ class ContentionHold(SessionsHold):
             return await postgres.turned_away(canary, _ROWS, self.wanted.table.split("."), self.wanted.rows)
         finally:
             await postgres.perform(canary, "ROLLBACK")
-
-    async def _settle(self) -> None:
-        """What has become of the statements is told by the evidence: here they are only waited for."""
-        going, self._going = self._going, []
-        for each in going:
-            each.cancel()
-        for said in await asyncio.gather(*going, return_exceptions=True):
-            if isinstance(said, BaseException) and not isinstance(said, (TargetError, asyncio.CancelledError)):
-                raise said
-
-
-def statement(seconds: float, rows: int, hold: float) -> str:
-    """Return what each session does; only numbers of ours stand in it, and the table's name is a value."""
-    lock = f"SELECT 1 FROM %s ORDER BY ctid LIMIT {rows:d} FOR UPDATE"  # noqa: S608
-    return (
-        f"DO $$ DECLARE over timestamptz := clock_timestamp() + make_interval(secs => {seconds:.3f}); BEGIN"
-        f" PERFORM set_config('idle_session_timeout', '{IDLE_MS}', false); COMMIT;"
-        f" WHILE clock_timestamp() < over LOOP EXECUTE format('{lock}', current_setting('aftershock.table')::regclass);"
-        f" PERFORM pg_sleep({hold:.3f}); COMMIT; END LOOP; END $$"
-    )
 
 
 WRITE_CONTENTION = Fault(
