@@ -122,8 +122,8 @@ def test_each_mistake_in_10k_is_named(tmp_path: Path, old: str, new: str, said: 
     [
         (
             "region: us-east\n",
-            "region: us-eest\n",
-            "databases[0].region: `us-eest` is not there; did you mean `us-east`?",
+            "region: us-eas\n",
+            "databases[0].region: `us-eas` is not there; did you mean `us-east`?",
         ),
         (
             "merges: db-us-west",

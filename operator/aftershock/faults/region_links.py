@@ -5,7 +5,9 @@ link into it, reached without the link. While the network alone is lost they dis
 """
 
 import asyncio
+import re
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 
 import msgspec
@@ -20,6 +22,9 @@ from aftershock.faults.link import PATIENCE, LinkHold
 from aftershock.faults.link_down import DownHold
 from aftershock.faults.regions import inside, links_of
 from aftershock.model.stack import Link
+
+_THROUGH = re.compile(r" through \S+")
+"""What tells the links' evidence from each other: an address."""
 
 
 class Flap(msgspec.Struct, frozen=True):
@@ -111,7 +116,7 @@ class LinksHold:
             due = 0 if self._up else len(outside)
             left = await self.left()
         agreed = down == due and bool(left) and not self._amiss
-        saw = f"from outside, {down} of {len(outside)} links are down: {'; '.join(one.saw for one in outside)}"
+        saw = f"from outside, {down} of {len(outside)} links are down: {_told(self.links, outside)}"
         if self.flap is not None:
             saw += f"; they flap, and should be {'up' if self._up else 'down'} now{self._amiss}"
         saw += f"; from inside, {_count(answering, 'part')} answered"
@@ -124,7 +129,7 @@ class LinksHold:
         """Tell whether all links are down, whatever lives behind them, and what was seen."""
         seen = await asyncio.gather(*(each.observe() for each in self.links))
         down = sum(one.holds for one in seen)
-        return down == len(seen), f"{down} of {len(seen)} links are down: " + "; ".join(one.saw for one in seen)
+        return down == len(seen), f"{down} of {len(seen)} links are down: {_told(self.links, seen)}"
 
     async def heal(self) -> None:
         """Bring them all back; one that fails keeps no other down."""
@@ -172,6 +177,14 @@ class LinksHold:
 
 async def _passes(link: LinkHold) -> bool:
     return link.line is not None and await Door(link.link.name, link.line).open()
+
+
+def _told(links: Sequence[LinkHold], seen: Sequence[Evidence]) -> str:
+    """Say what was seen at the links, once for all those of which the same is so."""
+    alike: dict[str, list[str]] = {}
+    for each, one in zip(links, seen, strict=True):
+        alike.setdefault(_THROUGH.sub("", one.saw), []).append(each.link.name)
+    return "; ".join(f"{', '.join(names)}: {saw}" for saw, names in alike.items())
 
 
 def _inward(site: Site, link: Link) -> bool:

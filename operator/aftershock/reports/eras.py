@@ -140,14 +140,18 @@ def _parts(history: History) -> Iterator[str]:
 
 
 def _failures(runs: Sequence[Shown], refused: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
+    """An experiment that is written for one era's stack alone is called after both, and stands in the row of its like."""
     eras = sorted({*(one.era for one in runs), *refused}, key=_size)
-    known = {(one.era, one.experiment): one for one in runs}
+    known = {(one.era, one.experiment.removesuffix(f"-{one.era}")): one for one in runs}
     told = {name for each in refused.values() for name in each if not name.startswith(PARTS)}
-    names = sorted({one.experiment for one in runs} | told)
+    names = sorted(
+        name for name in {one.experiment for one in runs} | told if not any(name.endswith(f"-{era}") for era in eras)
+    )
 
     def cell(era: str, name: str) -> str:
         if (one := known.get((era, name))) is not None:
-            return _verdict(one)
+            own = "" if one.experiment == name else f" ([its own file](../experiments/{one.experiment}.yaml))"
+            return f"{_verdict(one)}{own}"
         return refused.get(era, {}).get(name, "not run").removeprefix(f"stack `meetings-{era}` names ")
 
     yield from _table(

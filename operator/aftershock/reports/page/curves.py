@@ -66,12 +66,18 @@ def _summary(line: Series, bracket: Bracket | None) -> str:
     missing = sum(each.missing * (each.end - each.start) for each in line.points)
     said = [f"{good:,} of {good + bad:,} good"]
     if bracket is not None and bracket.began is not None:
-        said.append(f"outage {interval(bracket.rto)}" if bracket.rto else "outage not over when the record stops")
+        said.append(f"outage {interval(bracket.rto)}" if bracket.rto else _unended(bracket))
     if unsent:
         said.append(f"{unsent:,} not sent")
     if missing > 0.05:
         said.append(f"record incomplete for {duration(missing)}")
     return ", ".join(said)
+
+
+def _unended(bracket: Bracket) -> str:
+    if bracket.lasted > 0:
+        return f"good again for {duration(bracket.lasted)}, too short to call the outage over"
+    return "outage not over when the record stops"
 
 
 def _ground(scene: Scene) -> Markup:
@@ -216,7 +222,7 @@ def _outage(scene: Scene, bracket: Bracket | None, line: Series) -> Markup | Non
         class_="beam",
     )
     ends = [_end(scene, each) for each in (bracket.began, ended) if each is not None]
-    words = f"outage {interval(bracket.rto)}" if bracket.rto else "outage, not over"
+    words = f"outage {interval(bracket.rto)}" if bracket.rto else "outage"
     at = (bracket.began.high + final) / 2
     name = element(
         "text", words, x=scene.across.percent(at), y=str(y - 6), text_anchor=_anchor(scene, at), class_="outage-name"
@@ -258,7 +264,9 @@ def _latency_gutter(scale: Decades) -> Markup:
     height = LATENCY_HEIGHT - _TOP - _GROUND
     ticks = scale.ticks()
     shown = ticks if len(ticks) <= 3 else [ticks[0], ticks[-1]]
-    labels = [_label(latency(tick), _TOP + height * scale.box(tick) / TALL) for tick in shown]
+    labels = [
+        _label(f"{tick:g} s" if tick >= 1 else latency(tick), _TOP + height * scale.box(tick) / TALL) for tick in shown
+    ]
     return element("svg", labels, width="100%", height=str(LATENCY_HEIGHT), aria_hidden="true")
 
 
