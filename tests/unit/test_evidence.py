@@ -55,6 +55,7 @@ def test_every_part_of_every_stack_changes_an_indicator(shown: list[Shown]) -> N
     for era in values.eras():
         read = values.load(era)
         parts = {each.name for group in (read.services, read.databases, read.caches, read.gateways) for each in group}
+        parts |= {read.resolver.name} if read.resolver else set()
         (run,) = [one for one in shown if one.era == era and one.experiment == f"parts-of-{era}"]
         changed = eras.changed(run.history)
         assert set(changed) == parts
