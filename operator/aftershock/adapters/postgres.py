@@ -178,13 +178,13 @@ async def replay_state(opened: Session) -> str:
     return str(state)
 
 
-LOCK_NOT_AVAILABLE, QUERY_CANCELED = "55P03", "57014"
+LOCK_NOT_AVAILABLE, QUERY_CANCELED, DISK_FULL = "55P03", "57014", "53100"
 
 
 async def perform(
     opened: Session, statement: LiteralString, table: Sequence[str] = (), number: int | None = None
 ) -> None:
-    """Carry out a statement. `{}` in it is the table, by its schema and name; a second one is the number.
+    """Carry out a statement. `{}` in it is the table, by its schema and name, or a tablespace; a second one is the number.
 
     TargetError where it fails.
     """
@@ -237,6 +237,55 @@ async def work(opened: Session, most: float) -> float:
     return float(took)
 
 
+async def has_room(opened: Session, tablespace: str) -> bool:
+    """Tell whether a row of 16 kB finds room in a tablespace. TargetError where it fails in another way."""
+    await perform(opened, "BEGIN")
+    try:
+        await perform(opened, "CREATE TEMP TABLE aftershock_canary (text text) TABLESPACE {}", (tablespace,))
+        await perform(
+            opened,
+            "INSERT INTO pg_temp.aftershock_canary SELECT string_agg(md5(n::text), '') FROM generate_series(1, 500) AS n",
+        )
+    except TargetError as error:
+        if sqlstate(error) == DISK_FULL:
+            return False
+        raise
+    finally:
+        await perform(opened, "ROLLBACK")
+    return True
+
+
+async def may_fill(opened: Session, tablespace: str) -> bool:
+    """Tell whether the session may have a table of its own in a tablespace for a while."""
+    ((may,),) = await query(
+        opened,
+        "SELECT has_tablespace_privilege(%s, 'CREATE') AND has_database_privilege(current_database(), 'TEMP')",
+        tablespace,
+    )
+    return bool(may)
+
+
+async def tablespaces(opened: Session) -> dict[str, str]:
+    """Return the tablespaces that somebody has made, by name: each one's folder on the server."""
+    rows = await query(
+        opened,
+        "SELECT spcname, pg_tablespace_location(oid) FROM pg_tablespace WHERE spcname !~ '^pg_' ORDER BY spcname",
+    )
+    return {str(name): str(folder) for name, folder in rows}
+
+
+async def data_folder(opened: Session) -> str | None:
+    """Return the server's folder with its data and its log; None where the session's role may not know."""
+    rows = await query(opened, "SELECT setting FROM pg_settings WHERE name = 'data_directory'")
+    return str(rows[0][0]) if rows else None
+
+
+def here(login: Login) -> bool:
+    """Tell whether the server is on this machine, by its address."""
+    host = str(_parameters(login).get("host") or "")
+    return host.startswith("/") or host in {"", "localhost", "127.0.0.1", "::1"}
+
+
 async def count(opened: Session, table: Sequence[str], most: int) -> int:
     """Return how many rows a table has, if there are not more than `most`."""
     statement: LiteralString = "SELECT count(*) FROM (SELECT 1 FROM {} LIMIT {}) AS first_ones"
@@ -262,7 +311,7 @@ async def execute(opened: Session, statement: str) -> None:
     try:
         await opened.execute(statement.encode())
     except psycopg.Error as error:
-        raise TargetError(f"the database ended a statement: {_first(str(error))}", "see the server's log") from None
+        raise TargetError(f"the database ended a statement: {_first(str(error))}", "see the server's log") from error
 
 
 def _parameters(login: Login) -> dict[str, Any]:

@@ -33,7 +33,7 @@ class SessionsHold:
         self.site, self.lease = site, lease
         database = database_of(site)
         self.login = Login(database.name, secrets.read(database.dsn, site.folder))
-        self._watch = observer_of(database, site)
+        self.watch = observer_of(database, site)
         self._observer: Session | None = None
         self._canary: Session | None = None
         self.held: list[Session] = []
@@ -41,10 +41,10 @@ class SessionsHold:
     async def prepare(self) -> None:
         """Connect the observer, and see that it sees our sessions."""
         observer = await self.observing()
-        await postgres.verify(observer, self._watch)
+        await postgres.verify(observer, self.watch)
         if not await postgres.sees(observer, self.login.user):
             raise InputError(
-                f"the observer {self._watch.user} can't see what sessions of the role {self.login.user} are called",
+                f"the observer {self.watch.user} can't see what sessions of the role {self.login.user} are called",
                 "give the database an `observer:` that may: GRANT pg_monitor TO …",
             )
 
@@ -76,7 +76,7 @@ class SessionsHold:
     async def observing(self) -> Session:
         """Return the observer's session."""
         if self._observer is None or self._observer.closed:
-            self._observer = await postgres.connect(self._watch, postgres.OBSERVER)
+            self._observer = await postgres.connect(self.watch, postgres.OBSERVER)
         return self._observer
 
     async def asking(self) -> Session:
@@ -87,6 +87,13 @@ class SessionsHold:
         if self._canary is None or self._canary.closed:
             self._canary = await postgres.connect(self.login, "aftershock-canary", self.canary_settings)
         return self._canary
+
+    async def become(self, login: Login) -> None:
+        """Go on by another login, the canary too. For before anything is injected."""
+        canary, self._canary = self._canary, None
+        if canary is not None:
+            await postgres.close(canary)
+        self.login = login
 
     async def asked(self, sql: LiteralString, *values: object) -> object:
         """Return the one value that the server answers to the observer."""

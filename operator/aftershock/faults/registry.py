@@ -18,6 +18,7 @@ _NAMES = (
     "write-contention",
     "db-slow-queries",
     "long-transaction",
+    "disk-full",
     "latency",
     "bandwidth",
     "slow-close",
