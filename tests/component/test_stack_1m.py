@@ -141,6 +141,43 @@ def lost(folder: Path, **with_: object) -> Path:
     return document(folder, "Experiment", "lost", spec)
 
 
+def split(folder: Path) -> Path:
+    timeline = [
+        {"at": "1s", "for": "8s", "fault": "split-brain", "target": "us-east", "with": {"from": "us-west"}},
+    ]
+    spec = {
+        "stack": "meetings-1m",
+        "eras": ["10m"],
+        "expect": [{"indicator": "us-west", "during": "fault", "atLeast": "80%"}],
+        "baseline": {"for": "3s"},
+        "timeline": timeline,
+        "recovery": {"watch": "60s", "steady": "3s"},
+    }
+    return document(folder, "Experiment", "split", spec)
+
+
+def test_what_a_split_costs_is_counted_and_the_log_of_conflicts_says_the_same(wide: Wide, tmp_path: Path) -> None:
+    """In each of four rows one side's last write of the split loses."""
+    with going(["run", split(tmp_path), "--stack", wide.file, "--json"], wide.home) as run:
+        done = run.wait()
+    assert done.verdict == (Verdict.PASSED, 0)
+    ledgers = {each.indicator: each for each in done.report.ledgers}
+    shared = ledgers["conflicting-writes"]
+    assert (shared.read, shared.lost_count, shared.disputed) == (True, 4, [])
+    logged = {each["lost"] for each in wide.ask(EAST, "GET", "/conflicts")[1]}
+    assert {each.id for each in shared.lost} <= logged
+    assert ledgers["acknowledged-writes"].lost_count == 0
+
+
+def test_regions_come_together_by_themselves_when_the_executor_is_killed(wide: Wide, tmp_path: Path) -> None:
+    with going(["run", split(tmp_path), "--stack", wide.file, "--json"], wide.home) as run:
+        run.until(Observed, lambda seen: seen.when == "during" and seen.holds)
+        run.signal(signal.SIGKILL)
+        assert wide.ask(EAST, "PUT", "/notes/apart", {"text": "east"})[0] == 200
+        assert wide.note(WEST, "apart") is None
+        until(lambda: wide.note(WEST, "apart") == "east", 60)
+
+
 @pytest.mark.parametrize("by", ["everything", "links"])
 def test_the_loss_of_a_region_is_over_when_dns_has_noticed(wide: Wide, tmp_path: Path, by: str) -> None:
     with going(["run", lost(tmp_path, by=by), "--stack", wide.file, "--json"], wide.home) as run:
@@ -149,8 +186,9 @@ def test_the_loss_of_a_region_is_over_when_dns_has_noticed(wide: Wide, tmp_path:
     (bracket,) = [one for one in done.judgement.recovery if one.indicator == "meeting-success"]
     assert bracket.rto is not None
     assert 0 < bracket.rto.high < 7.5, "before the fault is healed"
-    (ledger,) = done.report.ledgers
-    assert (ledger.read, ledger.lost_count) == (True, 0)
+    ledgers = {each.indicator: each for each in done.report.ledgers}
+    assert (ledgers["acknowledged-writes"].read, ledgers["acknowledged-writes"].lost_count) == (True, 0)
+    assert (ledgers["conflicting-writes"].read, ledgers["conflicting-writes"].disputed) == (True, [])
 
 
 def test_a_region_comes_back_by_itself_when_the_executor_is_killed(wide: Wide, tmp_path: Path) -> None:

@@ -514,6 +514,13 @@ def test_loss_is_held_against_the_rpo_from_the_failure_instant() -> None:
     assert lost("3s", **{**gone, "newest_lost": 22.6}).truth is F
 
 
+def test_a_loss_of_which_the_services_own_log_says_otherwise_is_no_pass() -> None:
+    found = lost("24h", lost_count=1, oldest_lost=20.0, newest_lost=20.0, disputed=["w-1", "w-2"])
+    assert found.truth is F
+    assert "of 2 writes the service's own log of conflicts says otherwise" in found.finding
+    assert lost("24h", disputed=["w-1"]).truth is F
+
+
 def test_no_loss_holds_without_an_rpo_and_unread_is_unknown() -> None:
     assert lost(None).truth is T
     assert lost("24h", read=False, saw="connection refused").truth is U

@@ -41,6 +41,29 @@ def test_a_fault_that_the_stack_rules_out(fault: dict[str, Any], said: str) -> N
         planned(fault)
 
 
+@pytest.mark.parametrize(
+    ("target", "other", "said"),
+    [
+        ("us-east", "us-east", "can't be cut from itself"),
+        ("us-east", "eu-west", "no database in the region eu-west takes writes"),
+        ("us-east", "moon", "no database in the region moon takes writes"),
+    ],
+)
+def test_a_split_that_would_be_none(target: str, other: str, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        planned(step("split-brain", target, **{"from": other}), era="1m")
+
+
+def test_a_split_of_two_regions_that_both_take_writes() -> None:
+    planned(step("split-brain", "us-east", **{"from": "us-west"}), era="1m")
+    with pytest.raises(InputError, match="whether the link us-east-from-us-west is up"):
+        planned(
+            step("split-brain", "us-east", **{"from": "us-west"}),
+            step("region-loss", "us-west", by="links"),
+            era="1m",
+        )
+
+
 LOCK = {"table": "meetings"}
 CLASHES = [
     (

@@ -160,6 +160,10 @@ def test_the_last_reading_of_a_ledger_counts() -> None:
             {"read": True, "acknowledged": 9, "lost_count": 2, "oldest_lost": 1.0, "newest_lost": 2.0},
             "2 of 9 acknowledged writes gone, acknowledged from 1.0 s to 2.0 s.",
         ),
+        (
+            {"read": True, "acknowledged": 9, "disputed": ["a"]},
+            "None of 9 acknowledged writes is gone; of 1 write the service's own log of conflicts says otherwise.",
+        ),
     ],
 )
 def test_loss_is_told_as_what_is_known(fields: dict[str, object], said: str) -> None:

@@ -15,7 +15,7 @@ from aftershock.model.experiment import Guardrail, Load
 
 def losses(case: Case, era: Era) -> list[Claim]:
     """Hold every ledger of the stack against the era's RPO; where it states none, no loss is allowed."""
-    ledgers = [name for name, one in case.inputs.indicators.items() if one.ledger is not None]
+    ledgers = [name for name, one in case.inputs.indicators.items() if one.ledger or one.shared_ledger]
     return [_loss(case, name, era.spec.recovery.rpo) for name in ledgers]
 
 
@@ -57,7 +57,7 @@ def _lost(read: Ledgered | None, span: float | None, allowed: float) -> tuple[Tr
         return Truth.UNKNOWN, ["the ledger's reading"]
     if not read.read:
         return Truth.UNKNOWN, [f"the ledger could not be read back: {read.saw or 'no answer'}"]
-    if read.lost_count and allowed <= 0:
+    if read.disputed or (read.lost_count and allowed <= 0):
         return Truth.FALSE, []
     if span is None:
         return Truth.UNKNOWN, ["when the oldest lost write was acknowledged"]
@@ -73,6 +73,8 @@ def _loss_finding(read: Ledgered | None, span: float | None) -> str:
         return "The ledger could not be read back, so nothing is known of what was lost"
     of = counted(read.acknowledged, "acknowledged write")
     unclear = f"; {read.indeterminate:,} more were neither acknowledged nor refused" if read.indeterminate else ""
+    if read.disputed:
+        unclear += f"; of {counted(len(read.disputed), 'write')} the service's own log of conflicts says otherwise"
     if not read.lost_count:
         return f"None of {of} is gone{unclear}"
     over = f", over a span of {duration(span)}" if span is not None else ""

@@ -26,6 +26,9 @@ SELECTOR = "aftershock.dev/selector"
 DEPENDENCY_SLOW = "dependency-slow"
 """The fault that hits every link to its target."""
 
+SPLIT_BRAIN = "split-brain"
+"""The fault that hits every link between two regions."""
+
 SUFFIX = "-direct"
 API = "aftershock-api"
 """What the port of Toxiproxy's own API is called in its pod."""
@@ -83,6 +86,8 @@ def _hit(stack: Stack, step: Step) -> list[str]:
     """Return the links that a fault hits whose target is something else: a region, or a part that they have an end at."""
     if step.fault == DEPENDENCY_SLOW:
         return [link.name for link in links_to(stack, step.target)]
+    if step.fault == SPLIT_BRAIN:
+        return [link.name for link in links_between(stack, step.target, str(step.parameters.get("from")))]
     match step.parameters.get("by"):
         case "links":
             return [link.name for link in links_in(stack, step.target)]
@@ -105,10 +110,20 @@ def links_to(stack: Stack, part: str) -> list[Link]:
 
 def links_in(stack: Stack, region: str) -> list[Link]:
     """Return every link that has an end in the region."""
+    inside = _inside(stack, region)
+    return [link for link in stack.spec.links if {link.from_, link.to} & inside]
+
+
+def links_between(stack: Stack, one: str, other: str) -> list[Link]:
+    """Return every link by which parts of one region reach those of another, whichever way."""
+    ends = _inside(stack, one), _inside(stack, other)
+    return [link for link in stack.spec.links if any(link.from_ in a and link.to in b for a, b in (ends, ends[::-1]))]
+
+
+def _inside(stack: Stack, region: str) -> set[str]:
     spec = stack.spec
     inside = {part.name for part in spec.workloads if part.region == region}
-    inside |= {part.name for part in spec.databases if part.region == region}
-    return [link for link in spec.links if {link.from_, link.to} & inside]
+    return inside | {part.name for part in spec.databases if part.region == region}
 
 
 def direct(service: str) -> str:

@@ -162,7 +162,8 @@ class Ledgered(Event, frozen=True, kw_only=True, tag="ledger"):
     """A ledger was read back. `read` is False where the oracle could not be reached (`saw` says why): nothing is known.
 
     `indeterminate` writes were neither acknowledged nor refused in time; `lost` has at most 1,000 entries, `lost_count`
-    them all; `oldest_lost` and `newest_lost` are acknowledgement times.
+    them all. `disputed`: writes that are lost and not in the service's own log of conflicts, or the other way round, where it
+    has one. `oldest_lost` and `newest_lost` are acknowledgement times.
     """
 
     indicator: str
@@ -172,6 +173,7 @@ class Ledgered(Event, frozen=True, kw_only=True, tag="ledger"):
     indeterminate: int = 0
     lost_count: int = 0
     lost: list[Lost] = []
+    disputed: list[str] = []
     oldest_lost: float | None = None
     newest_lost: float | None = None
 

@@ -35,6 +35,7 @@ _NAMES = (
     "workload-hold-down",
     "node-drain",
     "region-loss",
+    "split-brain",
     "traffic-spike",
 )
 

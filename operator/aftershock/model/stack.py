@@ -187,6 +187,30 @@ class LedgerProbe(Record, frozen=True, kw_only=True):
     auth: HttpAuth | None = None
 
 
+class SharedSide(Record, frozen=True, kw_only=True):
+    """One of several entry points to the same rows: `at` has `{id}` in it.
+
+    `PUT {"text": …}` there writes the row, and is acknowledged with 2xx and `{"replaced": …}`, the text that stood there
+    before, null where none did. `GET` answers `{"text": …}`, or 404. `log` answers with a JSON list of `{"lost": …}`: the texts
+    that were acknowledged and lost against another side's.
+    """
+
+    at: str
+    log: str
+
+
+class SharedLedgerProbe(Record, frozen=True, kw_only=True):
+    """Writes the same few rows through several entry points by turns, and counts which acknowledged writes were lost.
+
+    Lost is what nobody replaced and what is not there in the end. The log of conflicts has to name the same.
+    """
+
+    sides: list[SharedSide]
+    keys: int = 4
+    headers: dict[str, str] = {}
+    auth: HttpAuth | None = None
+
+
 class ReadYourWritesProbe(Record, frozen=True, kw_only=True):
     """Writes through an entry point and reads the same at once, as a client does that wants to see what it has just done.
 
@@ -221,6 +245,7 @@ class Indicator(Record, frozen=True, kw_only=True):
     sql: SqlProbe | None = None
     promql: PromqlProbe | None = None
     ledger: LedgerProbe | None = None
+    shared_ledger: SharedLedgerProbe | None = None
     read_your_writes: ReadYourWritesProbe | None = None
     replica_lag: ReplicaLagProbe | None = None
 

@@ -24,7 +24,8 @@ from aftershock.probes.readback import Absent, ReadBack
 from aftershock.probes.request import head, parse_url, whole
 from aftershock.probes.schedule import SECOND
 
-_NEVER_SENT = frozenset({"refused", "dns", "unsent"})
+NEVER_SENT = frozenset({"refused", "dns", "unsent"})
+"""Kinds of failure of which it is known that nobody got the write."""
 
 
 class Ledger:
@@ -63,7 +64,7 @@ class Ledger:
         if isinstance(outcome, Answer) and kind is None:
             kind = self._judge(request, outcome)
         else:
-            self._indeterminate += kind not in _NEVER_SENT
+            self._indeterminate += kind not in NEVER_SENT
             if kind in TELLING:
                 self._note(why(outcome))
         self._pulse.settle(request, kind)

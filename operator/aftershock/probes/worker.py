@@ -13,12 +13,13 @@ import time
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from aftershock.adapters import secrets
 from aftershock.core.history import SLICE, Any_, Ledgered, Noted, encode
 from aftershock.core.shards import Part
 from aftershock.errors import AftershockError, InputError
-from aftershock.model.stack import Indicator
+from aftershock.model.stack import Indicator, SharedLedgerProbe
 from aftershock.probes import order as orders
 from aftershock.probes.connection import Peer
 from aftershock.probes.http import Http, Means, Note
@@ -33,6 +34,9 @@ from aftershock.probes.read_your_writes import ReadYourWrites
 from aftershock.probes.request import Place, Url
 from aftershock.probes.schedule import MOST, SECOND, Schedule, Steady, Steps, nanoseconds
 from aftershock.probes.slices import Fold
+
+if TYPE_CHECKING:
+    from aftershock.probes.shared_ledger import SharedLedger
 
 STALL = 2 * nanoseconds(SLICE)
 """While anything is in flight the loop wakes each slice. A turn that comes later than this was a stall of the process."""
@@ -58,7 +62,7 @@ class Worker:
         self._peers: dict[Place, Peer] = {}
         self._pulses: list[Pulse] = []
         self._loads: list[Steps] = []
-        self._ledgers: list[Ledger] = []
+        self._ledgers: list[Ledger | SharedLedger] = []
         self._numbers = count()
         self._notes: set[str] = set()
         self._sending = True
@@ -107,10 +111,20 @@ class Worker:
             ledger = Ledger(pulse, indicator.ledger, means, name=indicator.name, prefix=prefix, numbers=self._numbers)
             self._ledgers.append(ledger)
             return ledger
+        if indicator.shared_ledger is not None:
+            shared = self._shared(indicator, indicator.shared_ledger, pulse, means)
+            self._ledgers.append(shared)
+            return shared
         if indicator.read_your_writes is not None:
             prefix = f"{self._order.token}-{indicator.name}-{self._order.counted}-"
             return ReadYourWrites(pulse, indicator.read_your_writes, means, prefix=prefix, numbers=self._numbers)
         return self._sql(indicator, pulse, means)
+
+    def _shared(self, indicator: Indicator, wanted: SharedLedgerProbe, pulse: Pulse, means: Means) -> "SharedLedger":
+        from aftershock.probes.shared_ledger import SharedLedger  # noqa: PLC0415  # few stacks have one
+
+        prefix = f"{self._order.token}-{self._whose()}shared-"
+        return SharedLedger(pulse, wanted, means, name=indicator.name, prefix=prefix, numbers=count())
 
     def _whose(self) -> str:
         """Return what tells this prober's writes from those of the run's others."""

@@ -122,7 +122,7 @@ def _allowed(era: Era, stack: Stack) -> Iterator[str]:
     rpo = era.spec.recovery.rpo
     limit = f"may span {duration(rpo.value)} (RPO)" if rpo is not None else "are not allowed"
     for indicator in stack.spec.indicators:
-        if indicator.ledger is not None:
+        if indicator.ledger is not None or indicator.shared_ledger is not None:
             yield f"{indicator.name}: acknowledged writes that are gone {limit}"
 
 

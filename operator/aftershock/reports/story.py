@@ -256,6 +256,8 @@ def loss(ledger: Ledgered) -> str:
     if not ledger.read:
         return f"Not known: the ledger could not be read back ({ledger.saw or 'no reason on record'})."
     doubt = f"; {counted(ledger.indeterminate, 'write')} indeterminate" if ledger.indeterminate else ""
+    if ledger.disputed:
+        doubt += f"; of {counted(len(ledger.disputed), 'write')} the service's own log of conflicts says otherwise"
     if not ledger.lost_count:
         return f"None of {counted(ledger.acknowledged, 'acknowledged write')} is gone{doubt}."
     span = ""

@@ -190,6 +190,12 @@ def urls(indicator: Indicator) -> dict[Way, str]:
         return {("http", "url"): indicator.http.url}
     if indicator.ledger:
         return {("ledger", "write"): indicator.ledger.write, ("ledger", "read"): indicator.ledger.read}
+    if (shared := indicator.shared_ledger) is not None:
+        return {
+            ("sharedLedger", "sides", place, field): getattr(side, field)
+            for place, side in enumerate(shared.sides)
+            for field in ("at", "log")
+        }
     if (probe := indicator.read_your_writes) is not None:
         return {("readYourWrites", "write"): probe.write, ("readYourWrites", "read"): probe.read}
     return {("promql", "url"): indicator.promql.url} if indicator.promql else {}

@@ -153,7 +153,10 @@ def _indicators(values: Values, layout: Layout) -> list[dict[str, Any]]:
     trees = []
     for indicator in values.indicators:
         tree = to_tree(indicator)
-        for (probe, field), url in urls(indicator).items():
-            tree[str(probe)][field] = fill(url, addresses)
+        for way, url in urls(indicator).items():
+            place: Any = tree
+            for step in way[:-1]:
+                place = place[step]
+            place[way[-1]] = fill(url, addresses)
         trees.append(tree)
     return trees

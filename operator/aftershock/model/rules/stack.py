@@ -35,6 +35,8 @@ from aftershock.model.stack import (
     Region,
     ReplicaLagProbe,
     Setting,
+    SharedLedgerProbe,
+    SharedSide,
     SqlProbe,
     StackSpec,
     SupervisorControl,
@@ -132,7 +134,7 @@ _HEADERS = {
 
 
 @also(headers=_HEADERS)
-def _header_lines(probe: HttpProbe | LedgerProbe | ReadYourWritesProbe) -> Findings:
+def _header_lines(probe: HttpProbe | LedgerProbe | ReadYourWritesProbe | SharedLedgerProbe) -> Findings:
     for key, value in probe.headers.items():
         for message, advice in (*names.header(key), *names.header_value(value)):
             yield ("headers", key), message, advice
@@ -165,6 +167,20 @@ def _promql_bounds(probe: PromqlProbe) -> Findings:
 def _reads_what_it_wrote(probe: ReadYourWritesProbe) -> Findings:
     if "{id}" not in probe.read:
         yield ("read",), f"no `{{id}}` in {probe.read!r}", "a client reads what it wrote: write `{id}` in the URL"
+
+
+@also(Cel("self.at.contains('{id}')", "rows are told from each other: write `{id}` in the URL", at=".at"))
+def _side_of_a_row(side: SharedSide) -> Findings:
+    if "{id}" not in side.at:
+        yield ("at",), f"no `{{id}}` in {side.at!r}", "rows are told from each other: write `{id}` in the URL"
+
+
+@also(sides={"minItems": 2}, keys={"minimum": 1, "maximum": 1000})
+def _several_sides(probe: SharedLedgerProbe) -> Findings:
+    if len(probe.sides) < 2:
+        yield ("sides",), f"found {len(probe.sides)}", "name two entry points or more: one alone loses against nobody"
+    if not 1 <= probe.keys <= 1000:
+        yield ("keys",), f"found {probe.keys}", "write 1 to 1000"
 
 
 @also(
@@ -294,6 +310,8 @@ RULES: Rules = {
     ),
     PromqlProbe: (texts(url=names.url, query=names.something), _promql_bounds),
     LedgerProbe: (texts(write=names.url, read=names.url), _header_lines),
+    SharedSide: (texts(at=names.url, log=names.url), _side_of_a_row),
+    SharedLedgerProbe: (_header_lines, _several_sides),
     ReadYourWritesProbe: (texts(write=names.url, read=names.url), _header_lines, _reads_what_it_wrote),
     ReplicaLagProbe: (
         Rule(_nothing, fields={"database": _NAMED}),
@@ -301,7 +319,7 @@ RULES: Rules = {
     ),
     Indicator: (
         texts(name=names.label),
-        exactly_one("http", "sql", "promql", "ledger", "read_your_writes", "replica_lag"),
+        exactly_one("http", "sql", "promql", "ledger", "shared_ledger", "read_your_writes", "replica_lag"),
         _indicator_times,
     ),
     StackSpec: (

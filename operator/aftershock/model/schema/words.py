@@ -165,6 +165,16 @@ WORDS: Mapping[str, Mapping[str, str]] = {
         "headers": "Headers that are sent. Secrets go through `auth`.",
         "auth": "How the probe shows who it is.",
     },
+    "SharedSide": {
+        "at": "Where a row is written with PUT and read with GET; with `{id}` in it.",
+        "log": "Where the texts are listed that lost against another side's.",
+    },
+    "SharedLedgerProbe": {
+        "sides": "The entry points, two or more, that write by turns.",
+        "keys": "How many rows they share.",
+        "headers": "Headers that are sent. Secrets go through `auth`.",
+        "auth": "How the probe shows who it is.",
+    },
     "ReadYourWritesProbe": {
         "write": "Where a note is written with POST and acknowledged with 2xx.",
         "read": "Where that note is read at once; with `{id}` in it.",
@@ -183,6 +193,7 @@ WORDS: Mapping[str, Mapping[str, str]] = {
         "sql": "A query against a database of the Stack.",
         "promql": "A query against Prometheus.",
         "ledger": "Writes through an entry point that are read back: what was acknowledged and is gone is lost.",
+        "sharedLedger": "Writes of the same rows through several entry points: which of them lost against another's.",
         "readYourWrites": "A write through an entry point, and a read of the same at once: fresh or stale.",
         "replicaLag": "How far behind its primary a replica is, by a heartbeat.",
     },

@@ -253,9 +253,9 @@ async def _replace_note(request: web.Request) -> web.Response:
     number = request.match_info["note"]
     text = _text(await _body(request), "text", longest=LARGEST)
     async with _borrow(request) as connection:
-        await store.replace(connection, number, text)
+        replaced = await store.replace(connection, number, text)
     await request.app[_cache].put_note(number, text.encode())
-    return _written(request, web.json_response({"id": number}))
+    return _written(request, web.json_response({"id": number, "replaced": replaced}))
 
 
 @_routes.get("/conflicts")

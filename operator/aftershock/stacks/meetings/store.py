@@ -98,12 +98,16 @@ async def note(connection: Connection, number: str, text: str) -> None:
     await connection.execute("INSERT INTO notes (id, text) VALUES (%s, %s) ON CONFLICT DO NOTHING", (number, text))
 
 
-async def replace(connection: Connection, number: str, text: str) -> None:
-    """Keep a note, in the place of the one that has the id."""
-    await connection.execute(
-        "INSERT INTO notes (id, text) VALUES (%s, %s) ON CONFLICT (id) DO UPDATE SET text = excluded.text",
-        (number, text),
+async def replace(connection: Connection, number: str, text: str) -> str | None:
+    """Keep a note, in the place of the one that has the id; return the text of that one, None where there was none."""
+    row = await _one(
+        connection,
+        "INSERT INTO notes (id, text) VALUES (%s, %s) ON CONFLICT (id) DO UPDATE SET text = excluded.text"
+        " RETURNING old.text",
+        number,
+        text,
     )
+    return None if row is None or row[0] is None else str(row[0])
 
 
 async def text_of(connection: Connection, number: str) -> str | None:
