@@ -6,7 +6,7 @@ import pytest
 import report_samples as samples
 from aftershock.core.history import Errored, Healed, Healing, History, Intended, Ledgered, Observed
 from aftershock.core.verdict import Bracket, Claim, Interval, Judgement, Survival, Truth, Verdict
-from aftershock.reports import story
+from aftershock.reports import html, story
 
 
 def _judged_by(history: History, *eras: str) -> History:
@@ -222,3 +222,11 @@ def test_the_shortest_survival_is_told_and_no_end_is_never_for_ever() -> None:
     short = Survival(injection=0, objective="a", seconds=Interval(60, 61))
     assert story.survival(_judgement(survives=[endless, short])) == ("1 min to 1 min 1 s", "a")
     assert story.survival(_judgement()) is None
+
+
+def test_of_two_ledgers_the_page_says_which_lost_what() -> None:
+    shared = Ledgered(at=60.0, indicator="conflicting-writes", read=True, acknowledged=9, lost_count=2)
+    one, two = samples.history(), samples.history(extra=[shared])
+    judged = [samples.judgement("1k", 0.95, 12960.0)]
+    assert ", conflicting-writes" not in html.render(one, judged)
+    assert "of 9 acknowledged writes, conflicting-writes" in html.render(two, judged)

@@ -73,9 +73,11 @@ def _facts(history: History, judgement: Judgement) -> Iterator[tuple[str, str, s
         yield "Back after healing", interval(max(after, key=lambda each: each.high)), "the last indicator to return"
     if alive := survival(judgement):
         yield "Survives the fault for", *alive
-    for ledger in ledgers(history):
+    read = ledgers(history)
+    for ledger in read:
         lost = f"{ledger.lost_count:,}" if ledger.read else "not known"
-        yield "Writes lost", lost, f"of {counted(ledger.acknowledged, 'acknowledged write')}"
+        whose = f", {ledger.indicator}" if len(read) > 1 else ""
+        yield "Writes lost", lost, f"of {counted(ledger.acknowledged, 'acknowledged write')}{whose}"
 
 
 def _fact(question: str, answer: str, whose: str) -> Markup:
