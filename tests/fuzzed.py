@@ -8,6 +8,7 @@ from typing import Any
 
 from aftershock.faults.registry import FAULTS
 from aftershock.model.load import load
+from aftershock.model.metadata import KEPT_BY_SERVER
 
 Tree = dict[str, Any]
 Way = tuple[str | int, ...]
@@ -73,9 +74,14 @@ def places(tree: Any, way: Way = ()) -> Iterator[tuple[Any, str | int, Way]]:
     """Yield every value of a tree, as what holds it, and under which key."""
     pairs = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()
     for key, value in list(pairs):
-        if way or key not in {"apiVersion", "kind"}:  # those are the URL's: nobody can ask for another kind's door
-            yield tree, key, (*way, key)
-            yield from places(value, (*way, key))
+        if not way and key in {"apiVersion", "kind"}:  # those are the URL's: nobody can ask for another kind's door
+            continue
+        if (
+            way == ("metadata",) and key in KEPT_BY_SERVER
+        ):  # nobody writes these: they are passed over, whatever they are
+            continue
+        yield tree, key, (*way, key)
+        yield from places(value, (*way, key))
 
 
 def _pick(rng: random.Random, tree: Tree) -> tuple[Any, Any]:
