@@ -29,7 +29,7 @@ HOME = Path("/var/tmp/aftershock-evidence")
 
 
 SWITCHED = {
-    "1k": {"overload": ["POOL_SIZE=20", "RATE_LIMIT=100"]},
+    "1k": {"overload": ["POOL_SIZE=20", "RATE_LIMIT=200"]},
     "10k": {"peak-hour": ["CACHE=off", "CACHE=off,INDEXES=1"], "replica-lag": ["READS=split", "CACHE=all"]},
 }
 """What else is run, with a stack's switches turned: what history did after an incident changes the verdict."""

@@ -41,7 +41,7 @@ def test_what_was_changed_after_an_incident_changes_the_verdict(shown: list[Show
     turned = {(era, path.stem, way) for era in values.eras() for path, way in switched(era)}
     assert {each for each in verdicts if each[2]} == turned, "run: make evidence"
     expected = {
-        ("1k", "overload"): {"": FAILED, "POOL_SIZE=20": PASSED, "RATE_LIMIT=100": PASSED},
+        ("1k", "overload"): {"": FAILED, "POOL_SIZE=20": PASSED, "RATE_LIMIT=200": PASSED},
         ("10k", "peak-hour"): {"": PASSED, "CACHE=off": FAILED, "CACHE=off,INDEXES=1": PASSED},
         ("10k", "replica-lag"): {"": FAILED, "READS=split": PASSED, "CACHE=all": PASSED},
     }
