@@ -1,6 +1,6 @@
 """What lies in `docs/evidence/`: `make evidence` runs every experiment on every era's stack, and keeps the journals.
 
-`python tests/evidence.py 10k/replica-lag 1k` does so again for one run, and for all of an era. Takes a minute each.
+`python tests/evidence.py 10k/replica-lag 1k` does so again for one run, and for all of an era. A run takes a minute.
 """
 
 import gzip
