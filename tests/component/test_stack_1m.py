@@ -128,32 +128,25 @@ def test_what_is_written_in_one_region_is_in_all(wide: Wide) -> None:
     assert wide.ask(EAST, "GET", "/conflicts") == wide.ask(WEST, "GET", "/conflicts")
 
 
-def lost(folder: Path, **with_: object) -> Path:
-    timeline = [{"at": "1s", "for": "8s", "fault": "region-loss", "target": "us-east", "with": with_}]
+def held(folder: Path, fault: str, **with_: object) -> Path:
+    """An experiment that holds a fault at us-east for eight seconds."""
     spec = {
         "stack": "meetings-1m",
         "eras": ["10m"],
         "expect": [{"indicator": "us-west", "during": "fault", "atLeast": "80%"}],
         "baseline": {"for": "3s"},
-        "timeline": timeline,
+        "timeline": [{"at": "1s", "for": "8s", "fault": fault, "target": "us-east", "with": with_}],
         "recovery": {"watch": "60s", "steady": "3s"},
     }
-    return document(folder, "Experiment", "lost", spec)
+    return document(folder, "Experiment", "held", spec)
+
+
+def lost(folder: Path, by: str) -> Path:
+    return held(folder, "region-loss", by=by)
 
 
 def split(folder: Path) -> Path:
-    timeline = [
-        {"at": "1s", "for": "8s", "fault": "split-brain", "target": "us-east", "with": {"from": "us-west"}},
-    ]
-    spec = {
-        "stack": "meetings-1m",
-        "eras": ["10m"],
-        "expect": [{"indicator": "us-west", "during": "fault", "atLeast": "80%"}],
-        "baseline": {"for": "3s"},
-        "timeline": timeline,
-        "recovery": {"watch": "60s", "steady": "3s"},
-    }
-    return document(folder, "Experiment", "split", spec)
+    return held(folder, "split-brain", **{"from": "us-west"})
 
 
 def test_what_a_split_costs_is_counted_and_the_log_of_conflicts_says_the_same(wide: Wide, tmp_path: Path) -> None:

@@ -11,11 +11,12 @@ from concurrent.futures import ThreadPoolExecutor
 from aftershock.adapters import processes, supervisor
 from aftershock.core.lease import Lease
 from aftershock.errors import InputError
-from aftershock.faults.fault import Evidence, Hold, Site
+from aftershock.faults.fault import Evidence, Site
 from aftershock.faults.process import PATIENCE
 from aftershock.faults.process_hold_down import HoldDownHold
 from aftershock.faults.region_links import LinksHold
 from aftershock.faults.regions import inside, local_in
+from aftershock.faults.together import TogetherHold
 
 
 class LostHold(HoldDownHold):
@@ -40,29 +41,21 @@ class LostHold(HoldDownHold):
         return supervisor.info(self._control()).state
 
 
-class ProcessesHold:
+class ProcessesHold(TogetherHold):
     """All that runs in one region, or its databases alone, down for one lease; with its links, if `links` are given."""
 
     def __init__(self, site: Site, lease: Lease, links: LinksHold | None, *, databases_only: bool) -> None:
         lost = local_in(site, databases_only=databases_only)
         complete(site, databases_only=databases_only)
-        self.parts = [LostHold(site.at(each.name), lease.of(f"p{n}")) for n, each in enumerate(lost)]
+        self.lost = [LostHold(site.at(each.name), lease.of(f"p{n}")) for n, each in enumerate(lost)]
         self.links = links
-        self._all: list[Hold] = [*self.parts, *([links] if links else [])]
-
-    async def prepare(self) -> None:
-        """See that all of it runs, and look at every link."""
-        await asyncio.gather(*(each.prepare() for each in self._all))
-
-    async def inject(self) -> None:
-        """Lose it all at once."""
-        await asyncio.gather(*(each.inject() for each in self._all))
+        super().__init__([*self.lost, *([links] if links else [])])
 
     async def observe(self) -> Evidence:
         """Ask supervisord, the kernel, and canaries from outside: nothing of it lives, and nobody gets in."""
-        seen = await asyncio.gather(*(each.observe() for each in self.parts))
+        seen = await asyncio.gather(*(each.observe() for each in self.lost))
         down = sum(one.holds for one in seen)
-        told = "; ".join(f"{part.workload.name}: {one.saw}" for part, one in zip(self.parts, seen, strict=True))
+        told = "; ".join(f"{part.workload.name}: {one.saw}" for part, one in zip(self.lost, seen, strict=True))
         saw, holds = f"inside, {down} of {len(seen)} parts are down ({told})", down == len(seen)
         if self.links:
             cut, links = await self.links.unreachable()
@@ -70,20 +63,6 @@ class ProcessesHold:
             holds = holds and cut and not answering
             saw += f"; from outside, {links}; behind them {', '.join(answering) or 'nobody'} answers"
         return Evidence(holds, "supervisord, /proc/<pid>/stat, and canaries at the region's links", saw)
-
-    async def heal(self) -> None:
-        """Bring it all back; one that fails keeps no other down."""
-        for one in await asyncio.gather(*(each.heal() for each in self._all), return_exceptions=True):
-            if isinstance(one, BaseException):
-                raise one
-
-    async def left(self) -> list[str]:
-        """Name what of it is left."""
-        return [line for lines in await asyncio.gather(*(each.left() for each in self._all)) for line in lines]
-
-    async def close(self) -> None:
-        """Let go of observers."""
-        await asyncio.gather(*(each.close() for each in self._all))
 
 
 def complete(site: Site, *, databases_only: bool) -> None:

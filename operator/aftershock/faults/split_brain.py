@@ -22,9 +22,9 @@ from aftershock.errors import InputError, TargetError
 from aftershock.faults import link
 from aftershock.faults.fault import Evidence, Fault, Parameters, Site
 from aftershock.faults.link_down import DownHold, being_up
-from aftershock.faults.regions import inside
+from aftershock.faults.regions import inside, links_of
 from aftershock.faults.together import TogetherHold
-from aftershock.model.stack import Database
+from aftershock.model.stack import Database, Link
 
 
 class SplitBrain(Parameters, frozen=True, kw_only=True):
@@ -75,7 +75,7 @@ class SplitBrainHold(TogetherHold):
         return False, "; ".join(said)
 
 
-def _between(site: Site, wanted: SplitBrain) -> list[Any]:
+def _between(site: Site, wanted: SplitBrain) -> list[Link]:
     return links_between(site.stack, site.target, wanted.from_)
 
 
@@ -102,8 +102,7 @@ def refuse(site: Site, wanted: SplitBrain) -> None:
 
 async def clock(site: Site) -> float:
     """Return the clock of the links' Toxiproxies: of the one that is ahead, seconds since the epoch."""
-    links = [each for each in site.stack.spec.links if {each.from_, each.to} & inside(site)]
-    return max([await link.clock(site.at(each.name)) for each in links if each.toxiproxy is not None])
+    return max([await link.clock(site.at(each.name)) for each in links_of(site) if each.toxiproxy is not None])
 
 
 def undo(site: Site, lease: Lease) -> Mapping[str, Any]:

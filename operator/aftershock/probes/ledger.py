@@ -18,33 +18,57 @@ from aftershock.core.shards import LOST_LISTED
 from aftershock.model.stack import LedgerProbe
 from aftershock.probes.answer import Answer
 from aftershock.probes.connection import Channel, Outcome
-from aftershock.probes.http import TELLING, Means, authorized, why
+from aftershock.probes.http import TELLING, Means, Note, authorized, why
 from aftershock.probes.pulse import Pulse, Request
 from aftershock.probes.readback import Absent, ReadBack
 from aftershock.probes.request import head, parse_url, whole
 from aftershock.probes.schedule import SECOND
 
-NEVER_SENT = frozenset({"refused", "dns", "unsent"})
+_NEVER_SENT = frozenset({"refused", "dns", "unsent"})
 """Kinds of failure of which it is known that nobody got the write."""
 
 
-class Ledger:
+class Acknowledged:
+    """What became of the writes of one indicator: `acknowledged` has the times of those, nanoseconds, by their numbers."""
+
+    def __init__(self, pulse: Pulse, note: Note) -> None:
+        self.acknowledged: dict[int, int] = {}
+        self.indeterminate = 0
+        self._pulse, self._note = pulse, note
+
+    def keep(self, request: Request, answer: Answer) -> str | None:
+        """Take an answer of 2xx as an acknowledgement; return the kind of failure where it is none after all."""
+        raise NotImplementedError
+
+    def heard(self, request: Request, kind: str | None, outcome: Outcome) -> None:
+        """Take what came of a write."""
+        if isinstance(outcome, Answer) and kind is None:
+            if 200 <= outcome.status < 300:
+                kind = self.keep(request, outcome)
+            else:
+                self.indeterminate += not 400 <= outcome.status < 500
+                kind = f"status-{outcome.status}"
+        else:
+            self.indeterminate += kind not in _NEVER_SENT
+            if kind in TELLING:
+                self._note(why(outcome))
+        self._pulse.settle(request, kind)
+
+
+class Ledger(Acknowledged):
     """One indicator's writes. `prefix` with `numbers` makes ids that no other run and no other ledger of this one has."""
 
     def __init__(
         self, pulse: Pulse, wanted: LedgerProbe, means: Means, *, name: str, prefix: str, numbers: "count[int]"
     ) -> None:
         url = parse_url(wanted.write)
+        super().__init__(pulse, means.note)
         headers = authorized(wanted.headers, wanted.auth, means.folder)
         self._name = name
-        self._pulse = pulse
-        self._note = means.note
         self._prefix = prefix
         self._numbers = numbers
-        self._acknowledged: dict[int, int] = {}
-        self._indeterminate = 0
         self._start = head("POST", url, {"Content-Type": "application/json", **headers})
-        self._channel = Channel(means.peer(url), self._heard, resend=False)
+        self._channel = Channel(means.peer(url), self.heard, resend=False)
         self._loop = means.loop
         self._read_back = ReadBack(wanted.read, headers, means.peer, prefix)
 
@@ -58,46 +82,34 @@ class Ledger:
     def abandon(self, request: Request) -> None:
         """Let go: the request's time is over, and nobody knows what became of the write."""
         self._channel.abandon(request)
-        self._indeterminate += 1
+        self.indeterminate += 1
 
-    def _heard(self, request: Request, kind: str | None, outcome: Outcome) -> None:
-        if isinstance(outcome, Answer) and kind is None:
-            kind = self._judge(request, outcome)
-        else:
-            self._indeterminate += kind not in NEVER_SENT
-            if kind in TELLING:
-                self._note(why(outcome))
-        self._pulse.settle(request, kind)
-
-    def _judge(self, request: Request, answer: Answer) -> str | None:
-        if 200 <= answer.status < 300:
-            self._acknowledged[request.number] = self._loop.now()
-            return None
-        self._indeterminate += not 400 <= answer.status < 500
-        return f"status-{answer.status}"
+    def keep(self, request: Request, answer: Answer) -> None:
+        """Take it as it is."""
+        self.acknowledged[request.number] = self._loop.now()
 
     def conclude(self, tell: Callable[[Ledgered], None]) -> None:
         """Read back; `tell` hears the result, once."""
-        ids = {f"{self._prefix}{number}" for number in self._acknowledged}
+        ids = {f"{self._prefix}{number}" for number in self.acknowledged}
         self._read_back.start(ids, lambda found: tell(self._account(found)))
 
     def _account(self, found: Absent | str) -> Ledgered:
         """Return the record of what was read; `found` is why nothing could be."""
-        acknowledged = len(self._acknowledged)
+        acknowledged = len(self.acknowledged)
         at = self._loop.now() / SECOND
         if isinstance(found, str):
             return Ledgered(
                 at=at, indicator=self._name, read=False, saw=found, acknowledged=acknowledged,
-                indeterminate=self._indeterminate,
+                indeterminate=self.indeterminate,
             )  # fmt: skip
-        times = sorted((self._acknowledged[int(id_[len(self._prefix) :])] / SECOND, id_) for id_ in found.ids)
+        times = sorted((self.acknowledged[int(id_[len(self._prefix) :])] / SECOND, id_) for id_ in found.ids)
         return Ledgered(
             at=at,
             indicator=self._name,
             read=True,
             saw=found.saw,
             acknowledged=acknowledged,
-            indeterminate=self._indeterminate,
+            indeterminate=self.indeterminate,
             lost_count=len(times),
             lost=[Lost(id=id_, acknowledged=when) for when, id_ in times[:LOST_LISTED]],
             oldest_lost=times[0][0] if times else None,

@@ -20,8 +20,8 @@ from aftershock.core.shards import LOST_LISTED
 from aftershock.model.stack import SharedLedgerProbe, SharedSide
 from aftershock.probes.answer import Answer
 from aftershock.probes.connection import Channel, Outcome
-from aftershock.probes.http import TELLING, Means, authorized, why
-from aftershock.probes.ledger import NEVER_SENT
+from aftershock.probes.http import Means, authorized, why
+from aftershock.probes.ledger import Acknowledged
 from aftershock.probes.pulse import Pulse, Request
 from aftershock.probes.readback import AGAIN, ATTEMPT, PATIENCE
 from aftershock.probes.request import head, parse_url, whole
@@ -55,20 +55,19 @@ def lost(acknowledged: Iterable[str], replaced: Iterable[str], final: Iterable[s
     return set(acknowledged) - set(replaced) - set(final)
 
 
-class SharedLedger:
+class SharedLedger(Acknowledged):
     """One indicator's writes. `prefix` with `numbers` makes texts that no other run and no other ledger of this one has."""
 
     def __init__(
         self, pulse: Pulse, wanted: SharedLedgerProbe, means: Means, *, name: str, prefix: str, numbers: "count[int]"
     ) -> None:
+        super().__init__(pulse, means.note)
         headers = authorized(wanted.headers, wanted.auth, means.folder)
-        self._name, self._pulse, self._note, self._loop = name, pulse, means.note, means.loop
+        self._name, self._loop = name, means.loop
         self._prefix, self._numbers = prefix, numbers
         self._ids = [f"{prefix}row-{number}" for number in range(wanted.keys)]
-        self._sides = [_Side(each, headers, means, self._heard) for each in wanted.sides]
-        self._acknowledged: dict[int, int] = {}
+        self._sides = [_Side(each, headers, means, self.heard) for each in wanted.sides]
         self._replaced: set[str] = set()
-        self._indeterminate = 0
         self._tell: Callable[[Ledgered], None] | None = None
         self._began = 0
 
@@ -82,28 +81,17 @@ class SharedLedger:
     def abandon(self, request: Request) -> None:
         """Let go: the request's time is over, and nobody knows what became of the write."""
         self._sides[request.number % len(self._sides)].writing.abandon(request)
-        self._indeterminate += 1
+        self.indeterminate += 1
 
-    def _heard(self, request: Request, kind: str | None, outcome: Outcome) -> None:
-        if isinstance(outcome, Answer) and kind is None:
-            kind = self._judge(request, outcome)
-        else:
-            self._indeterminate += kind not in NEVER_SENT
-            if kind in TELLING:
-                self._note(why(outcome))
-        self._pulse.settle(request, kind)
-
-    def _judge(self, request: Request, answer: Answer) -> str | None:
-        if not 200 <= answer.status < 300:
-            self._indeterminate += not 400 <= answer.status < 500
-            return f"status-{answer.status}"
+    def keep(self, request: Request, answer: Answer) -> str | None:
+        """Take down what it replaced; one that doesn't say so is none."""
         try:
             before = msgspec.json.decode(answer.body, type=Replaced).replaced
         except (msgspec.DecodeError, UnicodeDecodeError):
-            self._indeterminate += 1
+            self.indeterminate += 1
             self._note('an acknowledgement does not say what was replaced: {"replaced": …} is expected')
             return "body"
-        self._acknowledged[request.number] = self._loop.now()
+        self.acknowledged[request.number] = self._loop.now()
         if before is not None:
             self._replaced.add(before)
         return None
@@ -113,7 +101,7 @@ class SharedLedger:
     def conclude(self, tell: Callable[[Ledgered], None]) -> None:
         """Wait until all sides agree, and hold what stands there against their logs; `tell` hears the result, once."""
         self._tell, self._began = tell, self._loop.now()
-        if self._acknowledged:
+        if self.acknowledged:
             self._look()
         else:
             self._end(self._record(read=True, saw="nothing was acknowledged"))
@@ -148,7 +136,7 @@ class SharedLedger:
         return ""
 
     def _counted(self, found: "_Round") -> Ledgered:
-        acknowledged = {f"{self._prefix}{number}": at for number, at in self._acknowledged.items()}
+        acknowledged = {f"{self._prefix}{number}": at for number, at in self.acknowledged.items()}
         final = {text for text in found.texts.values() if text is not None}
         gone = lost(acknowledged, self._replaced, final)
         logged = {text for log in found.logs.values() for text in log if text in acknowledged}
@@ -168,8 +156,8 @@ class SharedLedger:
             indicator=self._name,
             read=read,
             saw=saw,
-            acknowledged=len(self._acknowledged),
-            indeterminate=self._indeterminate,
+            acknowledged=len(self.acknowledged),
+            indeterminate=self.indeterminate,
         )
 
     def _end(self, record: Ledgered) -> None:

@@ -1,8 +1,8 @@
 """Era by failure: what the runs whose journals lie in `docs/evidence/` showed. `python -m aftershock.reports.eras` writes it.
 
 A journal lies there as `<era>/<experiment>.jsonl.gz`, or `<experiment>@SWITCH=VALUE,….jsonl.gz` where the stack's switches were
-turned; `refused.json` holds why an experiment can't run on an era's stack. Every
-verdict is judged anew from the journal, by the era whose stack ran: what stands on the page is what the judge says today.
+turned; `refused.json` holds why an experiment can't run on an era's stack. Every verdict is judged anew from the journal, by
+the era whose stack ran: what stands on the page is what the judge says today.
 """
 
 from collections import Counter
@@ -51,7 +51,7 @@ class Shown(msgspec.Struct, frozen=True):
 def gathered(root: Path) -> list[Shown]:
     """Return every run that lies under `root`, a checkout, in the order of eras and names."""
     found = []
-    for path in sorted((root / EVIDENCE).glob("*/*.jsonl.gz")):
+    for path in sorted((root / EVIDENCE).glob(f"*/*{ENDING}")):
         history = store.read(path)
         known = eras_of(history.begun)
         stack = path.parent.name
@@ -168,10 +168,7 @@ def _runs(runs: Iterable[Shown]) -> Iterator[str]:
                 f"[{one.experiment}](evidence/{one.era}/{one.experiment}{ENDING})",
                 one.era,
                 _verdict(one),
-                ", ".join(
-                    each.type if each.status == "True" else f"{each.type} {each.status}"
-                    for each in one.judgement.conditions
-                ),
+                _conditions(one.judgement),
                 _outage(one.judgement),
                 _lost(one.history),
                 _spent(one.judgement),
@@ -208,7 +205,7 @@ def _verdict(one: Shown) -> str:
 def _conditions(judgement: Judgement) -> str:
     """Name the four; what is not true with its status."""
     return ", ".join(
-        each.type if each.status == "True" else f"**{each.type}: {each.status}**" for each in judgement.conditions
+        each.type if each.status == "True" else f"{each.type} {each.status}" for each in judgement.conditions
     )
 
 
