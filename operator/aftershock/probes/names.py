@@ -104,7 +104,8 @@ class Name:
         """Ask before anything is sent: TargetError where the name is unknown."""
         self.ask()
         if self.failed:
-            raise TargetError(f"the host name {self.host} can't be resolved", "check the URL, and this machine's DNS")
+            asked = f"`resolver: {self._resolver}` of the Stack" if self._resolver else "this machine's DNS"
+            raise TargetError(f"the host name {self.host} can't be resolved", f"check the URL, and {asked}")
 
 
 def _is_literal(host: str) -> bool:
