@@ -14,6 +14,7 @@ import dns.rrset
 import pytest
 
 from aftershock.errors import TargetError
+from aftershock.probes import names
 from aftershock.probes.names import Name
 from planted import free_port, http, measure, order, response, serving
 
@@ -117,6 +118,32 @@ def test_where_nobody_answers_nobody_is_led() -> None:
 def test_an_unknown_name_is_told_before_anything_is_sent() -> None:
     with resolving(None) as dns_, pytest.raises(TargetError, match=r"meetings\.test can't be resolved"):
         Name("meetings.test", 80, dns_.address).ask_first()
+
+
+def test_a_dns_server_that_has_a_name_itself_is_looked_for_anew_when_it_does_not_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As a Service in a cluster, which has another address when it was made again."""
+    with resolving(EAST) as dns_:
+        asked: list[str] = []
+
+        def system(host: str, port: int) -> list[names.Address]:
+            asked.append(host)
+            return [(socket.AF_INET, ("127.0.0.1", port))]
+
+        monkeypatch.setattr(names, "resolve", system)
+        name = Name("meetings.test", 80, f"dns.shop.svc:{dns_.port}")
+        for _ in range(3):
+            name.ask()
+        assert name.addresses == [(socket.AF_INET, (EAST, 80))]
+        assert asked == ["dns.shop.svc"], "where it is does not change with each answer"
+        dns_.leads = None
+        name.ask()
+        assert name.failed
+        dns_.leads = WEST
+        name.ask()
+        assert name.addresses == [(socket.AF_INET, (WEST, 80))]
+        assert asked == ["dns.shop.svc"] * 2
 
 
 def test_a_literal_address_asks_nobody() -> None:

@@ -37,7 +37,10 @@ def resolve(host: str, port: int) -> list[Address]:
 
 
 def resolve_at(resolver: str, host: str, port: int) -> tuple[list[Address], float]:
-    """Return the addresses that a DNS server has for a host, and the seconds that they live. OSError where there are none."""
+    """Return the addresses that a DNS server has for a host, and the seconds that they live. OSError where there are none.
+
+    `resolver`: its own address and port.
+    """
     import dns.exception  # noqa: PLC0415  # 20 ms, for those stacks only that name a DNS server
     import dns.message  # noqa: PLC0415
     import dns.query  # noqa: PLC0415
@@ -62,6 +65,30 @@ def resolve_at(resolver: str, host: str, port: int) -> tuple[list[Address], floa
     return found, lives
 
 
+class Resolver:
+    """A DNS server that the stack names, as `host:port`. Where that host is a name itself, as a Service's is, the system is
+    asked for it: once, and again after the server has not answered, which may have moved.
+    """
+
+    def __init__(self, said: str) -> None:
+        self.said = said
+        host, _, port = said.rpartition(":")
+        self._host, self._port = host.strip("[]"), int(port)
+        self._literal = _is_literal(self._host)
+        self._at = self._host if self._literal else ""
+
+    def ask(self, host: str, port: int) -> tuple[list[Address], float]:
+        """Do as `resolve_at`."""
+        if not self._at:
+            self._at = resolve(self._host, self._port)[0][1][0]
+        try:
+            return resolve_at(f"[{self._at}]:{self._port}", host, port)
+        except OSError:
+            if not self._literal:
+                self._at = ""
+            raise
+
+
 class Name:
     """A host name with its newest `addresses`. `failed`: the newest question had no answer.
 
@@ -76,7 +103,7 @@ class Name:
         self.addresses: list[Address] = []
         self.version = 0
         self.literal = _is_literal(host)
-        self._resolver = None if self.literal else resolver
+        self._resolver = None if self.literal or resolver is None else Resolver(resolver)
         self._due = 0.0
 
     def ask(self) -> None:
@@ -86,7 +113,7 @@ class Name:
             if self._resolver is None:
                 found = resolve(self.host, self.port)
             else:
-                found, lives = resolve_at(self._resolver, self.host, self.port)
+                found, lives = self._resolver.ask(self.host, self.port)
             if set(found) != set(self.addresses):  # the order is for spreading, and changes all the time
                 self.addresses = found
                 self.version += 1
@@ -104,7 +131,7 @@ class Name:
         """Ask before anything is sent: TargetError where the name is unknown."""
         self.ask()
         if self.failed:
-            asked = f"`resolver: {self._resolver}` of the Stack" if self._resolver else "this machine's DNS"
+            asked = f"`resolver: {self._resolver.said}` of the Stack" if self._resolver else "this machine's DNS"
             raise TargetError(f"the host name {self.host} can't be resolved", f"check the URL, and {asked}")
 
 
