@@ -38,6 +38,14 @@ def test_a_replica_is_copied_follows_and_is_copied_anew_from_another_primary(pod
     assert pods.asked("replica", "SELECT one FROM anew") == [(1,)]
 
 
+def test_the_owner_of_a_database_that_merges_may_have_it_take_over_what_another_writes(pods: Pods) -> None:
+    pods.start("east", **PRIMARY, MERGES="west")
+    pods.start("alone", **PRIMARY)
+    may = "SELECT pg_has_role('meetings', 'pg_create_subscription', 'member')"
+    assert (pods.asked("east", may), pods.asked("alone", may)) == ([(True,)], [(False,)])
+    assert pods.asked("east", "SELECT rolreplication FROM pg_roles WHERE rolname = 'replication'") == [(True,)]
+
+
 def test_a_replica_whose_primary_is_not_there_waits_and_then_says_so(
     pods: Pods, monkeypatch: pytest.MonkeyPatch
 ) -> None:

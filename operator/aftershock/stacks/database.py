@@ -3,9 +3,10 @@
 The first start makes the database, every start becomes its server. Names and passwords come from the environment: DATA
 (a folder to be), DATABASE, OWNER, OWNER_PASSWORD, SUPERUSER_PASSWORD, and PORT. It is reached from everywhere, with SCRAM.
 
-With REPLICATION_PASSWORD others may follow it. With REPLICA, which is its own name, it is copied from the server at PRIMARY,
-and then gets what changes there through the link THROUGH (both `host` or `host:port`). One whose primary is another one than it
-was copied from is copied anew.
+With REPLICATION_PASSWORD others may follow it; with MERGES, the name of another region's database, its owner may have it take
+over what is written there. With REPLICA, which is its own name, it is copied from the server at PRIMARY, and then gets what
+changes there through the link THROUGH (both `host` or `host:port`). One whose primary is another one than it was copied from is
+copied anew.
 """
 
 import os
@@ -66,6 +67,8 @@ def _statements(environment: Mapping[str, str]) -> str:
     if environment.get("REPLICATION_PASSWORD"):
         word = _word(environment, "REPLICATION_PASSWORD")
         lines.append(f"CREATE ROLE {postgres.REPLICATION} LOGIN REPLICATION PASSWORD '{word}'")
+    if environment.get("MERGES"):
+        lines.append(f'GRANT pg_create_subscription TO "{owner}"')
     return "".join(f"{line};\n\n" for line in [*lines, f'CREATE DATABASE "{database}" OWNER "{owner}"'])
 
 

@@ -12,7 +12,7 @@ INTERVAL = 2
 """Seconds between two looks at a region's health: gdnsd takes no less."""
 
 _CONFIG = """\
-# Written by `aftershock stack up`; the next one writes it anew.
+# Written anew whenever the stack, or the server's pod, is started.
 options => {{
   listen => {listen},
   run_dir => {folder}/run,
