@@ -3,9 +3,12 @@
 `AFTERSHOCK_GOLDEN=write pytest tests/control_plane/test_era_stack.py` writes it anew; then read `git diff tests/golden`.
 """
 
+import configparser
 import json
 import os
 import subprocess
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +19,23 @@ from aftershock.adapters import kubernetes as k8s
 from aftershock.model.load import load_text
 from aftershock.model.stack import Stack, StackSpec
 from aftershock.model.write import to_tree
-from aftershock.stacks import haproxy, layout, programs, redis, render, values
-from aftershock.stacks.parts import Values
+from aftershock.stacks import haproxy, layout, nameserver, programs, redis, render, supervised, values
+from aftershock.stacks.parts import CLIENT, Values
 from control_plane.conftest import Kubectl
 
 ROOT = Path(__file__).parent.parent.parent
 CHART = ROOT / "charts" / "era-stack"
 GOLDEN = ROOT / "tests" / "golden" / "era-stack"
-WORDS = "passwords.primary.meetings=word,passwords.primary.postgres=superword,passwords.primary.replication=copyword"
-FIXED = ("--set", f"{WORDS},passwords.cache.default=cacheword")
-ERAS = ("1k", "10k")
+WORDS = {
+    **{
+        f"{name}.{role}": word
+        for name in ("primary", "db-us-east", "db-us-west")
+        for role, word in (("meetings", "word"), ("postgres", "superword"), ("replication", "copyword"))
+    },
+    **{f"{name}.default": "cacheword" for name in ("cache", "cache-us-east", "cache-us-west", "cache-eu-west")},
+}
+FIXED = ("--set", ",".join(f"passwords.{whose}={word}" for whose, word in WORDS.items()))
+ERAS = ("1k", "10k", "1m")
 OPTIONS = ("--set", "region=us-west,storage.size=1Gi,eras.install=false,stack.name=shop,tolerations[0].operator=Exists")
 
 
@@ -57,8 +67,8 @@ def one(text: str, kind: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     "options",
-    [(), ("-f", CHART / "values-1k.yaml"), ("--set", "era=10k"), OPTIONS],
-    ids=["as-is", "file", "10k", "options"],
+    [(), ("-f", CHART / "values-1k.yaml"), ("--set", "era=10k"), ("-f", CHART / "values-1m.yaml"), OPTIONS],
+    ids=["as-is", "file", "10k", "1m", "options"],
 )
 def test_it_has_nothing_that_helm_would_complain_of(helm: Helm, options: tuple[str | Path, ...]) -> None:
     done = helm.run("lint", "--strict", CHART, *options)
@@ -74,25 +84,30 @@ def test_it_is_as_the_golden_file_has_it(helm: Helm, era: str) -> None:
     assert found == golden.read_text()
 
 
-def test_an_era_by_its_name_or_by_its_file_is_the_same(helm: Helm) -> None:
-    assert helm.template(*FIXED, "-f", CHART / "values-1k.yaml") == helm.template(*FIXED, "--set", "era=1k")
+@pytest.mark.parametrize("era", ERAS)
+def test_an_era_by_its_name_or_by_its_file_is_the_same(helm: Helm, era: str) -> None:
+    by_name = helm.template(*FIXED, "--set", f"era={era}")
+    assert helm.template(*FIXED, "-f", CHART / f"values-{era}.yaml") == by_name
 
 
 def test_an_era_without_a_stack_is_refused_with_those_that_have_one(helm: Helm) -> None:
     done = helm.run("template", "stack", CHART, "--set", "era=9k")
     assert done.returncode != 0
-    assert 'there is no stack for era "9k": choose one of 10k, 1k' in done.stderr
+    assert 'there is no stack for era "9k": choose one of 10k, 1k, 1m' in done.stderr
 
 
-def test_a_stack_of_several_regions_is_refused_with_what_would_do(helm: Helm) -> None:
-    done = helm.run("template", "stack", CHART, "--set", "era=1m")
-    assert done.returncode != 0
-    assert "there are no pods of it yet: `aftershock stack up 1m` makes processes of it" in done.stderr
+PROGRAMS = layout.Programs(
+    "python",
+    "toxiproxy",
+    {name: ["postgres"] for name in ("db-us-east", "db-us-west", "db-eu-west")},
+    None,
+    dict.fromkeys(("haproxy", "redis-server", "gdnsd"), "it"),
+)
 
 
-def decided(wanted: Values) -> layout.Layout:
+def decided(wanted: Values, passwords: Mapping[str, str] | None = None) -> layout.Layout:
     ports = dict.fromkeys(layout.wanted_ports(wanted), 1)
-    return layout.Layout(f"meetings-{wanted.era}", Path("/f"), Path("/l"), "unix:///s", ports, {}, "i")
+    return layout.Layout(f"meetings-{wanted.era}", Path("/f"), Path("/l"), "unix:///s", ports, passwords or {}, "i")
 
 
 @pytest.mark.parametrize("era", ERAS)
@@ -107,27 +122,102 @@ def test_the_stack_has_the_parts_that_the_local_renderer_gives_it(helm: Helm, er
         local.settings,
         local.links,
     )
-    entry = wanted.entry()
-    assert entry is not None
-    addressed = json.dumps([to_tree(each) for each in pods.indicators]).replace(
-        f"meetings-{era}-{entry.name}.shop.svc", "127.0.0.1:1"
-    )
+    addressed = json.dumps([to_tree(each) for each in pods.indicators])
+    for entry in (link.name for link in wanted.links if link.from_ == CLIENT):
+        addressed = addressed.replace(f"meetings-{era}-{entry}.shop.svc", "127.0.0.1:1")
+    if wanted.resolver is not None:
+        addressed = addressed.replace(wanted.resolver.zone, f"{wanted.resolver.zone}:1")
     assert json.loads(addressed) == [to_tree(each) for each in local.indicators]
+    assert (pods.resolver is None) == (local.resolver is None)
     for parts in ("databases", "caches", "workloads", "toxiproxies"):
         assert [each.name for each in getattr(pods, parts)] == [each.name for each in getattr(local, parts)]
+    for parts in ("databases", "caches", "workloads"):
+        assert [each.region for each in getattr(pods, parts)] == [each.region for each in getattr(local, parts)]
     assert [(each.role, each.of) for each in pods.databases] == [(each.role, each.of) for each in local.databases]
 
 
-def test_a_gateway_and_a_cache_are_told_what_those_on_a_machine_are(helm: Helm) -> None:
-    wanted = values.load("10k")
-    trees = [tree for tree in yaml.safe_load_all(helm.template(*FIXED, "--set", "era=10k")) if tree]
-    (gateway,), (cache,) = wanted.gateways, wanted.caches
-    doors = {wanted.link(link).to: f"meetings-10k-{link}:80" for link in gateway.to}
-    (told,) = [tree["data"]["haproxy.cfg"] for tree in trees if "haproxy.cfg" in (tree.get("data") or {})]
-    assert lines(told) == lines(haproxy.configuration(gateway, ":8080", doors))
-    (told,) = [each for tree in trees if (each := (tree.get("stringData") or {}).get("redis.conf"))]
-    here = redis.configuration(cache, 6379, "cacheword", "/tmp").replace("bind 127.0.0.1", "bind * -::*")
-    assert sorted(lines(told)) == sorted(lines(here))
+@pytest.mark.parametrize("era", ["10k", "1m"])
+def test_gateways_and_caches_are_told_what_those_on_a_machine_are(helm: Helm, era: str) -> None:
+    wanted = values.load(era)
+    trees = [tree for tree in yaml.safe_load_all(helm.template(*FIXED, "--set", f"era={era}")) if tree]
+    said = [tree["data"]["haproxy.cfg"] for tree in trees if "haproxy.cfg" in (tree.get("data") or {})]
+    for gateway, text in zip(wanted.gateways, said, strict=True):
+        doors = {wanted.link(link).to: f"meetings-{era}-{link}:80" for link in gateway.to}
+        assert lines(text) == lines(haproxy.configuration(gateway, ":8080", doors))
+    said = [each for tree in trees if (each := (tree.get("stringData") or {}).get("redis.conf"))]
+    for cache, text in zip(wanted.caches, said, strict=True):
+        here = redis.configuration(cache, 6379, "cacheword", "/tmp").replace("bind 127.0.0.1", "bind * -::*")
+        assert sorted(lines(text)) == sorted(lines(here))
+
+
+def pod(rendered: str, name: str) -> dict[str, Any]:
+    """Return the pod of a part, as its Deployment or StatefulSet has it."""
+    trees = [tree for tree in yaml.safe_load_all(rendered) if tree and tree["kind"] in {"Deployment", "StatefulSet"}]
+    return dict(next(tree for tree in trees if tree["metadata"]["name"] == name)["spec"]["template"]["spec"])
+
+
+def told(rendered: str, name: str) -> dict[str, str]:
+    """Return the environment of a part's container, with what it reads from Secrets."""
+    trees = [tree for tree in yaml.safe_load_all(rendered) if tree and tree["kind"] == "Secret"]
+    secrets = {tree["metadata"]["name"]: tree["stringData"] for tree in trees}
+    found = {}
+    for each in pod(rendered, name)["containers"][0]["env"]:
+        where = each.get("valueFrom", {}).get("secretKeyRef")
+        found[each["name"]] = secrets[where["name"]][where["key"]] if where else each.get("value", "")
+    return found
+
+
+def test_each_region_is_told_of_the_other_as_on_a_machine(helm: Helm) -> None:
+    """Which region a service is in, and how its database logs in to the one whose writes it takes over."""
+    wanted, rendered = values.load("1m"), helm.template(*FIXED, "--set", "era=1m")
+    here = decided(wanted, dict.fromkeys(layout.wanted_passwords(wanted), "copyword"))
+    supervisord = configparser.RawConfigParser()
+    supervisord.read_string(supervised.supervisord(wanted, here, PROGRAMS, "root"))
+    for service in wanted.services:
+        environment, said = told(rendered, f"meetings-1m-{service.name}"), supervisord[f"program:{service.name}"]
+        for name in ("REGION", "REGION_NUMBER", "REGIONS"):
+            assert f'{name}="{environment[name]}"' in said["environment"]
+        assert ("PEER_DSN" in environment) == ("PEER_DSN_FILE" in said["environment"]) == wanted.joins(service)
+        if wanted.joins(service):
+            through = wanted.behind(service.database).through
+            local = render.secret_files(wanted, here)[f"{service.name}.peer.dsn"]
+            assert environment["PEER_DSN"] == local.replace(
+                "host=127.0.0.1 port=1 ", f"host=meetings-1m-{through} port=5432 "
+            )
+    for name in ("db-us-east", "db-us-west"):
+        environment = told(rendered, f"meetings-1m-{name}")
+        assert (environment["REPLICATION_PASSWORD"], environment["MERGES"][:6]) == ("copyword", "db-us-")
+    assert "MERGES" not in told(rendered, "meetings-1m-db-eu-west")
+
+
+def test_the_dns_server_is_told_what_the_one_on_a_machine_is(
+    helm: Helm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted, rendered = values.load("1m"), helm.template(*FIXED, "--set", "era=1m")
+    assert wanted.resolver is not None
+    listening = {**dict.fromkeys(layout.wanted_ports(wanted), 80), "dns": 5353}
+    here = replace(decided(wanted), ports=listening, hosts=layout.hosts(wanted))
+    services = {f"meetings-1m-{link}": address for link, address in here.hosts.items()}
+    monkeypatch.setattr(nameserver, "_address", services.get)
+    monkeypatch.setattr(os, "execv", lambda *_: None)
+    said = {**told(rendered, "meetings-1m-dns"), "LISTEN": "127.0.0.1", "FOLDER": str(tmp_path)}
+    nameserver.main(pod(rendered, "meetings-1m-dns")["containers"][0]["args"], said)
+    for path, text in render.resolver(wanted, here).items():
+        assert (tmp_path / path).read_text() == text.replace("/f/dns/dns", str(tmp_path))
+
+
+def test_a_region_is_held_on_its_nodes_where_that_is_said_and_nowhere_else(helm: Helm) -> None:
+    label = "topology.kubernetes.io/region"
+    chosen = ("--set-json", f'regionNodes={{"us-east": {{"{label}": "us-east"}}}}')
+    free, held = helm.template(*FIXED, "--set", "era=1m"), helm.template(*FIXED, "--set", "era=1m", *chosen)
+    for name in ("app-us-east", "db-us-east", "cache-us-east", "gateway-us-east"):
+        assert pod(held, f"meetings-1m-{name}")["nodeSelector"] == {label: "us-east"}
+        assert "nodeSelector" not in pod(free, f"meetings-1m-{name}")
+    for name in ("app-us-west", "db-eu-west", "main", "dns"):
+        assert "nodeSelector" not in pod(held, f"meetings-1m-{name}")
+    (region,) = spec(yaml.safe_dump(one(held, "Stack"))).regions
+    assert (region.name, region.nodes) == ("us-east", {label: "us-east"})
+    assert spec(yaml.safe_dump(one(free, "Stack"))).regions == []
 
 
 def lines(text: str) -> list[str]:
@@ -141,13 +231,15 @@ def spec(text: str) -> StackSpec:
     return stack.spec
 
 
-@pytest.mark.parametrize("options", [FIXED, OPTIONS, (*FIXED, "--set", "era=10k")], ids=["1k", "options", "10k"])
+@pytest.mark.usefixtures("applied_crds")
+@pytest.mark.parametrize("era", ERAS)
+@pytest.mark.parametrize("options", [FIXED, OPTIONS], ids=["as-is", "options"])
 def test_what_it_renders_is_taken_by_our_own_reader_and_by_the_api_server(
-    helm: Helm, options: tuple[str, ...], applied_crds: None, api: k8s.Api, kubectl: Kubectl
+    helm: Helm, era: str, options: tuple[str, ...], api: k8s.Api, kubectl: Kubectl
 ) -> None:
     """In a namespace that warns of every pod which isn't restricted."""
-    text = helm.template(*options)
-    assert spec(yaml.safe_dump(one(text, "Stack"))).era == ("10k" if "era=10k" in options else "1k")
+    text = helm.template("--set", f"era={era}", *options)
+    assert spec(yaml.safe_dump(one(text, "Stack"))).era == era
     label = {"metadata": {"labels": {"pod-security.kubernetes.io/warn": "restricted"}}}
     api.patch(k8s.NAMESPACES, kubectl.namespace, label)
     own = text.replace(".shop.svc", f".{kubectl.namespace}.svc")

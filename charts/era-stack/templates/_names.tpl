@@ -7,9 +7,6 @@
 {{- range $path, $_ := .Files.Glob "values-*.yaml" }}{{ $known = append $known ($path | trimPrefix "values-" | trimSuffix ".yaml") }}{{ end -}}
 {{- fail (printf "there is no stack for era %q: choose one of %s with --set era=…, or give a file of your own with -f" .Values.era (join ", " $known)) -}}
 {{- end -}}
-{{- if (fromYaml $text).regions -}}
-{{- fail (printf "the stack of era %s has several regions, and there are no pods of it yet: `aftershock stack up %s` makes processes of it" .Values.era .Values.era) -}}
-{{- end -}}
 {{- mergeOverwrite (fromYaml $text) (deepCopy .Values) | toJson -}}
 {{- end }}
 
@@ -28,10 +25,52 @@
 {{- range (index . 0).databases }}{{ if eq .name $name }}{{ .of | default .name }}{{ end }}{{ end -}}
 {{- end }}
 
-{{/* The replicas of a primary, if it has any. Call with (list $values "primary"). */}}
-{{- define "stack.replicas" -}}
+{{/* Those that follow a primary, or take over what is written there. Call with (list $values "primary"). */}}
+{{- define "stack.followed" -}}
 {{- $name := index . 1 -}}
-{{- range (index . 0).databases }}{{ if eq (.of | default "") $name }}{{ .name }} {{ end }}{{ end -}}
+{{- range (index . 0).databases }}{{ if or (eq (.of | default "") $name) (eq (.merges | default "") $name) }}{{ .name }} {{ end }}{{ end -}}
+{{- end }}
+
+{{/* The primaries that take over from each other, each with its number, as JSON. Call with $values. */}}
+{{- define "stack.merging" -}}
+{{- $names := list -}}
+{{- range .databases }}{{ if .merges }}{{ $names = append $names .name }}{{ end }}{{ end -}}
+{{- $numbers := dict -}}
+{{- range $number, $name := $names | sortAlpha }}{{ $_ := set $numbers $name (toString $number) }}{{ end -}}
+{{ $numbers | toJson }}
+{{- end }}
+
+{{/* The database that a link leads to, as JSON. Call with (list $values "app-to-primary"). */}}
+{{- define "stack.database" -}}
+{{- $values := index . 0 -}}
+{{- $link := index . 1 -}}
+{{- $found := dict -}}
+{{- range $wire := $values.links }}{{ if eq .name $link }}
+{{- range $values.databases }}{{ if eq .name $wire.to }}{{ $found = . }}{{ end }}{{ end -}}
+{{- end }}{{ end -}}
+{{ $found | toJson }}
+{{- end }}
+
+{{/* Whose writes a service has its database take over: that of the same region does. Call with (list $values $service). */}}
+{{- define "stack.peer" -}}
+{{- $service := index . 1 -}}
+{{- with include "stack.database" (list (index . 0) $service.database) | fromJson }}
+{{- if and .merges (eq (.region | default "") ($service.region | default "")) }}{{ .merges }}{{ end -}}
+{{- end -}}
+{{- end }}
+
+{{/* The region that a part is in: its own, or the one that the chart was told. Call with (list $ .), the second being the part. */}}
+{{- define "stack.region" -}}
+{{ (index . 1).region | default (index . 0).Values.region }}
+{{- end }}
+
+{{/* The region that a link leads into. Call with (list $values "client-to-us-east"). */}}
+{{- define "stack.into" -}}
+{{- $values := index . 0 -}}
+{{- $name := index . 1 -}}
+{{- $to := "" -}}
+{{- range $values.links }}{{ if eq .name $name }}{{ $to = .to }}{{ end }}{{ end -}}
+{{- range concat $values.gateways $values.services }}{{ if eq .name $to }}{{ .region }}{{ end }}{{ end -}}
 {{- end }}
 
 {{/* The port at which a part is reached. Call with (list $values "primary"). */}}
@@ -48,9 +87,13 @@
 {{ include "stack.part" . }}.{{ (index . 0).Release.Namespace }}.svc
 {{- end }}
 
-{{/* An indicator's URL, in which a link's name stands for its host: call with (list $ url). */}}
+{{/* An indicator's URL, in which a link's name stands for its host. The name that DNS answers stays: call with (list $ url zone). */}}
 {{- define "stack.url" -}}
+{{- $zone := index . 2 -}}
+{{- $host := regexFind "^https?://[^/?#:]+" (index . 1) | splitList "/" | last -}}
+{{- if and $zone (eq $host $zone) -}}{{ index . 1 }}{{- else -}}
 {{ regexReplaceAll "^(https?://)([^/?#:]+)" (index . 1) (printf "${1}%s-${2}.%s.svc" (include "stack.name" (index . 0)) (index . 0).Release.Namespace) }}
+{{- end }}
 {{- end }}
 
 {{- define "stack.labels" -}}
@@ -82,8 +125,10 @@ annotations:
   {{- end }}
 {{- end }}
 
-{{/* What all pods have in common. */}}
+{{/* What all pods have in common. Call with (list $ .), the second being the part. */}}
 {{- define "stack.pod" -}}
+{{- $region := include "stack.region" . -}}
+{{- with index . 0 -}}
 automountServiceAccountToken: false
 enableServiceLinks: false
 securityContext:
@@ -98,13 +143,18 @@ imagePullSecrets:
   - name: {{ . }}
   {{- end }}
 {{- end }}
-{{- with .Values.region }}
+{{- $nodes := index .Values.regionNodes $region -}}
+{{- if and $region (eq $region .Values.region) (not $nodes) -}}
+{{- $nodes = dict "topology.kubernetes.io/region" $region -}}
+{{- end -}}
+{{- with $nodes }}
 nodeSelector:
-  topology.kubernetes.io/region: {{ . }}
+  {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- with .Values.tolerations }}
 tolerations:
   {{- toYaml . | nindent 2 }}
+{{- end }}
 {{- end }}
 {{- end }}
 
