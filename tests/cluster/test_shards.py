@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from aftershock.adapters import store
 from aftershock.core.history import Entered, Healed, History, Injected, Intended, Sharded, Slice
 from cluster import ground
 from cluster.conftest import upgrade
 from cluster.doors import OPERATOR, Namespace
+from cluster.journals import CLAIM, history, kept
 from cluster.programs import until
 
 RUN = "shared-load"
@@ -25,45 +25,13 @@ SHARDS = 4
 BASE, SPIKE = 2, 6
 """Requests in a slice, of all four together."""
 
-CLAIM = "kept"
-KEPT = ground.FOLDER / "journals"
-VOLUME = f"""
-apiVersion: v1
-kind: PersistentVolume
-metadata: {{name: {CLAIM}}}
-spec:
-  capacity: {{storage: 1Gi}}
-  accessModes: [ReadWriteMany]
-  storageClassName: ""
-  hostPath: {{path: {KEPT}, type: Directory}}
-  claimRef: {{name: {CLAIM}, namespace: NAMESPACE}}
----
-apiVersion: v1
-kind: PersistentVolumeClaim
-metadata: {{name: {CLAIM}}}
-spec: {{accessModes: [ReadWriteMany], storageClassName: "", volumeName: {CLAIM}, resources: {{requests: {{storage: 1Gi}}}}}}
-"""
-
 
 @pytest.fixture
 def keeping(meetings: Namespace) -> Iterator[Namespace]:
-    """Journals are kept on a volume: a folder of the machine that both nodes are on."""
-    KEPT.mkdir(exist_ok=True)
-    KEPT.chmod(0o777)
-    meetings.kubectl("apply", "-f", "-", feed=VOLUME.replace("NAMESPACE", meetings.name))
-    upgrade(meetings.cluster, "aftershock", "journals.store=pvc", f"journals.pvc.existingClaim={CLAIM}")
-    try:
+    """Journals are kept where this machine can read them."""
+    with kept(meetings):
         yield meetings
-    finally:
         meetings.kubectl("delete", "experiment", RUN, "--ignore-not-found", "--timeout=120s", patience=130)
-        upgrade(meetings.cluster, "aftershock")
-
-
-def history(meetings: Namespace, run: str) -> History:
-    """Read the journal where it lies."""
-    claim, _, path = meetings.tree("run", run)["status"]["journal"].removeprefix("pvc://").partition("/")
-    assert claim == CLAIM
-    return store.read(KEPT / path)
 
 
 def pods(meetings: Namespace) -> list[dict[str, object]]:

@@ -23,7 +23,7 @@ EAST, WEST = "127.0.1.1", "127.0.2.1"
 
 @dataclass
 class Resolver:
-    """Answers every question for an address with `leads`, or not at all."""
+    """Answers every question for the address of meetings.test with `leads`, or not at all; refuses to speak of others."""
 
     leads: str | None
     lives: int = 0
@@ -38,6 +38,9 @@ class Resolver:
         self.asked += 1
         message = dns.message.from_wire(question)
         reply = dns.message.make_response(message)
+        if message.question[0].name.to_text() != "meetings.test.":
+            reply.set_rcode(dns.rcode.REFUSED)
+            return reply.to_wire()
         if self.leads is None:
             return None
         if message.question[0].rdtype == dns.rdatatype.A:
@@ -144,6 +147,17 @@ def test_a_dns_server_that_has_a_name_itself_is_looked_for_anew_when_it_does_not
         name.ask()
         assert name.addresses == [(socket.AF_INET, (WEST, 80))]
         assert asked == ["dns.shop.svc"] * 2
+
+
+def test_a_name_that_the_dns_server_refuses_is_the_systems_whatever_becomes_of_that_server() -> None:
+    with resolving(EAST) as dns_:
+        name = Name("localhost", 80, dns_.address)
+        name.ask_first()
+        assert (socket.AF_INET, ("127.0.0.1", 80)) in name.addresses
+        assert dns_.asked == 1
+        dns_.leads = None
+        name.ask()
+        assert not name.failed and dns_.asked == 1
 
 
 def test_a_literal_address_asks_nobody() -> None:

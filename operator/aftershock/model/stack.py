@@ -265,7 +265,7 @@ class StackSpec(Record, frozen=True, kw_only=True):
     """Databases, caches, workloads, links, regions, entry points and indicators of one deployment.
 
     `resolver`: the DNS server, as `host:port`, that is asked for the host names in the indicators' URLs, as often as its
-    answers live; without it the system is asked.
+    answers live; for names that it refuses, as none of its own, and without it the system is asked.
     """
 
     era: str

@@ -1,7 +1,8 @@
 """Host names and their addresses. Asked at the start, and again and again in a thread of its own: asking can block.
 
 The system is asked now and then: it does not say how long its answers live. A DNS server that the stack names is asked as often
-as it says itself, so that whoever is led by its answers (RFC 1035) is led elsewhere in time.
+as it says itself, so that whoever is led by its answers (RFC 1035) is led elsewhere in time. A name that is none of its own it
+refuses: for that the system is asked, as for all names of a stack that has no such server.
 """
 
 import socket
@@ -37,13 +38,15 @@ def resolve(host: str, port: int) -> list[Address]:
 
 
 def resolve_at(resolver: str, host: str, port: int) -> tuple[list[Address], float]:
-    """Return the addresses that a DNS server has for a host, and the seconds that they live. OSError where there are none.
+    """Return the addresses that a DNS server has for a host, and the seconds that they live. OSError where there are none;
+    RefusedError where the name is none of its own.
 
     `resolver`: its own address and port.
     """
     import dns.exception  # noqa: PLC0415  # 20 ms, for those stacks only that name a DNS server
     import dns.message  # noqa: PLC0415
     import dns.query  # noqa: PLC0415
+    import dns.rcode  # noqa: PLC0415
     import dns.rdatatype  # noqa: PLC0415
 
     where, _, its_port = resolver.rpartition(":")
@@ -55,6 +58,8 @@ def resolve_at(resolver: str, host: str, port: int) -> tuple[list[Address], floa
             answer = dns.query.udp(question, where.strip("[]"), PATIENCE, int(its_port))
         except dns.exception.DNSException as error:
             raise OSError(f"the DNS server {resolver} says nothing of use: {error}") from error
+        if answer.rcode() == dns.rcode.REFUSED:
+            raise RefusedError(f"the DNS server {resolver} refuses to answer for {host}")
         for records in answer.answer:
             lives = min(lives, float(records.ttl))
             if records.rdtype == kind:
@@ -63,6 +68,10 @@ def resolve_at(resolver: str, host: str, port: int) -> tuple[list[Address], floa
     if not found:
         raise OSError(f"{host} has no address")
     return found, lives
+
+
+class RefusedError(OSError):
+    """The DNS server has nothing to say of this name, whoever asks and however often: it is not one of its own."""
 
 
 class Resolver:
@@ -83,6 +92,8 @@ class Resolver:
             self._at = resolve(self._host, self._port)[0][1][0]
         try:
             return resolve_at(f"[{self._at}]:{self._port}", host, port)
+        except RefusedError:
+            raise
         except OSError:
             if not self._literal:
                 self._at = ""
@@ -110,10 +121,10 @@ class Name:
         """Ask for the addresses; remember whether there was an answer. May block for long."""
         lives = EVERY
         try:
-            if self._resolver is None:
-                found = resolve(self.host, self.port)
+            if self._resolver is not None:
+                found, lives = self._asked(self._resolver)
             else:
-                found, lives = self._resolver.ask(self.host, self.port)
+                found = resolve(self.host, self.port)
             if set(found) != set(self.addresses):  # the order is for spreading, and changes all the time
                 self.addresses = found
                 self.version += 1
@@ -122,6 +133,14 @@ class Name:
             self.failed = True
             lives = AGAIN
         self._due = time.monotonic() + max(lives, LEAST)
+
+    def _asked(self, resolver: Resolver) -> tuple[list[Address], float]:
+        """Ask the stack's DNS server; the system where that one refuses, now and from then on."""
+        try:
+            return resolver.ask(self.host, self.port)
+        except RefusedError:
+            self._resolver = None
+            return resolve(self.host, self.port), EVERY
 
     def wait(self) -> float:
         """Return in how many seconds it is to be asked for again."""

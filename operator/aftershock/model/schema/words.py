@@ -56,7 +56,7 @@ WORDS: Mapping[str, Mapping[str, str]] = {
         "era": "The Era by which experiments on this stack are judged, unless they name others.",
         "environment": "What the stack is for. A `production` is only touched where Stack and Experiment both allow it.",
         "allow": "What is forbidden unless both Stack and Experiment allow it.",
-        "resolver": "The DNS server, as host:port, that is asked for the host names of indicators; without it the system is.",
+        "resolver": "The DNS server, as host:port, that is asked for indicators' host names; the system, where it refuses.",
         "toxiproxies": "The Toxiproxies through which links pass.",
         "databases": "Databases that may be targets, or be asked.",
         "caches": "Caches that may be targets.",

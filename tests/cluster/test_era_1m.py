@@ -1,0 +1,167 @@
+"""The stack of era 1m as pods: three regions, of which two are nodes, and DNS that leads clients to one that is well."""
+
+import json
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import aftershock
+from aftershock.core.history import Ledgered
+from aftershock.probes.names import resolve_at
+from cluster import ground, images
+from cluster.conftest import CHARTS
+from cluster.doors import Namespace, Told
+from cluster.journals import history, kept
+from cluster.programs import until
+
+RELEASE = "meetings-1m"
+SHIPPED = images.ROOT / "experiments"
+EAST, WEST, EUROPE = "us-east", "us-west", "eu-west"
+NODES = {"regionNodes": {each: {"topology.kubernetes.io/region": each} for each in (EAST, WEST)}}
+"""The third region has no node of its own here: its pods are wherever there is room."""
+
+PASSED = Told("Passed", {
+    "FaultLanded": ("True", "Landed"), "ObjectivesHeld": ("True", "WithinBudget"),
+    "Recovered": ("True", "Held"), "CleanedUp": ("True", "Clean"),
+})  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def wide(stack: Namespace) -> Iterator[Namespace]:
+    """The stack is up beside Aftershock; nothing of it stays when it is uninstalled."""
+    repository, tag = images.STACK.split(":")
+    image = {"image": {"repository": repository, "tag": tag, "pullPolicy": "Never"}}
+    words = [
+        word for name, value in {**image, **NODES}.items() for word in ("--set-json", f"{name}={json.dumps(value)}")
+    ]
+    where = ["-n", stack.name, "-f", CHARTS / "era-stack" / "values-1m.yaml", "--wait", "--timeout", "240s"]
+    with kept(stack):
+        stack.cluster.helm("install", RELEASE, CHARTS / "era-stack", *where, *words, patience=300)
+        yield stack
+        stack.cluster.helm("uninstall", RELEASE, "-n", stack.name, "--wait")
+        until("nothing of it is left", lambda: not left(stack), ground.FOLDER)
+
+
+def left(wide: Namespace) -> list[str]:
+    kinds = "pods,services,configmaps,secrets,deployments,statefulsets,stacks"
+    found = wide.tree(kinds, "-l", f"app.kubernetes.io/part-of={RELEASE}")["items"]
+    return [f"{each['kind']} {each['metadata']['name']}" for each in found]
+
+
+def pod(wide: Namespace, part: str) -> dict[str, Any]:
+    labels = f"app.kubernetes.io/instance={RELEASE},app.kubernetes.io/name={part}"
+    (found,) = wide.tree("pods", "-l", labels)["items"]
+    return dict(found)
+
+
+def ask(wide: Namespace, part: str, port: int, path: str, body: dict[str, str] | None = None) -> Any:
+    """Ask a pod itself, past every link."""
+    url = f"http://{pod(wide, part)['status']['podIP']}:{port}{path}"
+    data = None if body is None else json.dumps(body).encode()
+    with urllib.request.urlopen(urllib.request.Request(url, data), timeout=10) as answer:
+        return json.load(answer)
+
+
+def led_to(wide: Namespace) -> str:
+    """Ask the DNS server where clients are led, and return the region whose Service that is."""
+    server = f"{pod(wide, 'dns')['status']['podIP']}:5353"
+    ((_, address),), lives = resolve_at(server, "meetings.test", 80)
+    assert lives == 1
+    services = wide.tree("services", "-l", f"app.kubernetes.io/part-of={RELEASE}")["items"]
+    ways = {
+        each["spec"]["clusterIP"]: each["metadata"]["name"].removeprefix(f"{RELEASE}-client-to-") for each in services
+    }
+    return str(ways[address[0]])
+
+
+@pytest.fixture(autouse=True)
+def _whole(wide: Namespace) -> None:
+    """Clients are led to the first region, as they are where all are well."""
+    until("clients are led to us-east", lambda: led_to(wide) == EAST, ground.FOLDER)
+
+
+def test_each_region_is_on_its_node_and_the_dns_server_is_named_by_its_service(wide: Namespace) -> None:
+    for region in (EAST, WEST):
+        for part in ("gateway", "app", "db", "cache"):
+            assert pod(wide, f"{part}-{region}")["spec"]["nodeName"] == region
+    spec = wide.tree("stack", RELEASE)["spec"]
+    assert spec["resolver"] == f"{RELEASE}-dns.{wide.name}.svc:53"
+    assert {each["name"] for each in spec["regions"]} == {EAST, WEST}
+    assert {each["region"] for each in spec["workloads"] if each["name"] != "dns"} == {EAST, WEST, EUROPE}
+
+
+def test_what_is_written_in_one_region_is_in_all(wide: Namespace) -> None:
+    for region in (EAST, WEST):
+        ask(wide, f"gateway-{region}", 8080, "/notes", {"id": f"of-{region}", "text": region})
+    for region in (EAST, WEST, EUROPE):
+        until(
+            f"{region} has both notes",
+            lambda at=region: (
+                {f"of-{EAST}", f"of-{WEST}"}  # type: ignore[misc]
+                <= set(ask(wide, f"gateway-{at}", 8080, "/notes?prefix=of-"))
+            ),
+            ground.FOLDER,
+        )
+
+
+@pytest.fixture
+def applied(wide: Namespace) -> Iterator["Applied"]:
+    """Applies an experiment, which is gone at the end, with its runs."""
+    made = Applied(wide)
+    yield made
+    wide.kubectl("delete", "experiment", made.name, "--timeout=120s", patience=130)
+
+
+@dataclass
+class Applied:
+    wide: Namespace
+    name: str = ""
+
+    def run(self, what: str | Path) -> str:
+        self.name = Path(what).stem
+        run = self.wide.apply(what)
+        self.wide.reaches(run, "{.status.phase}=Active")
+        return run
+
+    def ledgers(self, run: str) -> dict[str, Ledgered]:
+        found = {each.indicator: each for each in history(self.wide, run).all(Ledgered)}
+        told = {name: f"{each.lost_count} of {each.acknowledged} lost" for name, each in found.items()}
+        print(run, told)  # for whoever reads a failure
+        return found
+
+
+def untouched(wide: Namespace) -> bool:
+    """Tell whether every link is as it was rendered: up, and without a toxic."""
+    proxies = ask(wide, "main", 8474, "/proxies")
+    links = wide.tree("stack", RELEASE)["spec"]["links"]
+    return set(proxies) == {each["name"] for each in links} and all(
+        each["enabled"] and not each["toxics"] for each in proxies.values()
+    )
+
+
+def test_clients_of_a_lost_region_are_led_to_another_and_back(wide: Namespace, applied: Applied) -> None:
+    run = applied.run("region-lost")
+    until("clients are led to us-west", lambda: led_to(wide) == WEST, ground.FOLDER, 30)
+    assert wide.told(run) == PASSED
+    until("clients are led to us-east again", lambda: led_to(wide) == EAST, ground.FOLDER)
+    writes = applied.ledgers(run)["acknowledged-writes"]
+    assert writes.read and writes.acknowledged > 100 and writes.lost_count == 0
+    (judged,) = aftershock.judge(history(wide, run))
+    (outage,) = [each for each in judged.recovery if each.indicator == "meeting-success"]
+    print(judged.because, outage)
+    assert outage.rto is not None and 0 < outage.rto.high < 12, "before the fault was healed"
+    assert untouched(wide)
+
+
+def test_regions_that_are_cut_from_each_other_both_go_on(wide: Namespace, applied: Applied) -> None:
+    """As it ships. Each of the four rows that both wrote costs one side's last write, and nothing else is gone."""
+    run = applied.run(SHIPPED / "split-brain.yaml")
+    assert wide.told(run) == PASSED
+    found = applied.ledgers(run)
+    assert (found["conflicting-writes"].lost_count, found["conflicting-writes"].disputed) == (4, [])
+    assert found["acknowledged-writes"].read and found["acknowledged-writes"].lost_count == 0
+    assert untouched(wide)
