@@ -181,6 +181,7 @@ def test_nothing_acknowledged_is_lost_while_they_are_cut_from_each_other(both: B
 def test_a_service_with_one_region_has_no_conflicts() -> None:
     with running_postgres() as database, running_service(database.app) as service:
         assert service.ask("GET", "/conflicts")[0] == 404
+        assert service.ask("GET", "/hears")[0] == 404
         assert service.ask("PUT", "/notes/a", {"text": "x"})[0] == 200
         assert service.ask("PUT", "/notes/a", {"text": "y"})[0] == 200
         assert service.ask("GET", "/notes/a") == (200, {"id": "a", "text": "y"})

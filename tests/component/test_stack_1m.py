@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from aftershock.adapters.toxiproxy import Server
 from aftershock.core.history import Observed
 from aftershock.core.verdict import Verdict
 from aftershock.model.stack import Stack, SupervisorControl
@@ -126,6 +127,28 @@ def test_what_is_written_in_one_region_is_in_all(wide: Wide) -> None:
         for number, text in enumerate((EAST, WEST)):
             until(lambda at=host, id_=number, text=text: wide.note(at, f"in-{id_}") == text)  # type: ignore[misc]
     assert wide.ask(EAST, "GET", "/conflicts") == wide.ask(WEST, "GET", "/conflicts")
+
+
+def test_what_is_replaced_in_one_region_is_not_answered_from_the_caches_of_the_others(wide: Wide) -> None:
+    """Sooner than a minute, for which a note is kept; and as soon as nobody stands between them again."""
+    link = "us-east-cache-from-us-west"
+    with Server("main", wide.spec.spec.toxiproxies[0].url) as toxiproxy:
+        assert wide.ask(EAST, "PUT", "/notes/kept", {"text": "1"})[0] == 200
+        for host in (EAST, WEST, "127.0.3.1"):
+            until(lambda at=host: wide.ask(at, "GET", "/hears")[0] == 200)  # type: ignore[misc]
+            until(lambda at=host: wide.note(at, "kept") == "1")  # type: ignore[misc]
+        assert wide.ask(WEST, "PUT", "/notes/kept", {"text": "2"})[0] == 200
+        for host in (EAST, WEST, "127.0.3.1"):
+            until(lambda at=host: wide.note(at, "kept") == "2")  # type: ignore[misc]
+        toxiproxy.disable(link)
+        try:
+            until(lambda: wide.ask(EAST, "GET", "/hears") == (503, {"error": "not heard of: us-west"}))
+            assert wide.ask(EAST, "PUT", "/notes/away", {"text": "1"})[0] == 200
+            assert wide.ask(WEST, "PUT", "/notes/away", {"text": "2"})[0] == 200
+            assert wide.note(EAST, "away") == "1"
+        finally:
+            toxiproxy.enable(link)
+        until(lambda: wide.note(EAST, "away") == "2")
 
 
 def held(folder: Path, fault: str, **with_: object) -> Path:

@@ -23,6 +23,15 @@ def test_switched_on(tmp_path: Path) -> None:
     assert (found.dsn, found.pool_size, found.rate_limit) == ("host=y", 10, 2.5)
 
 
+def test_other_regions_are_named_with_their_caches(tmp_path: Path) -> None:
+    file = tmp_path / "caches"
+    file.write_text("us-west redis://:word@127.0.0.1:1/0\neu-west redis://127.0.0.1:2/0\n")
+    told = {**NEEDED, "CACHE_URL": "redis://127.0.0.1", "CACHES_ELSEWHERE_FILE": str(file)}
+    found = read({**told, "CACHE": "all"}).caches_elsewhere
+    assert found == {"us-west": "redis://:word@127.0.0.1:1/0", "eu-west": "redis://127.0.0.1:2/0"}
+    assert read({**told, "CACHE": "off"}).caches_elsewhere == read(NEEDED).caches_elsewhere == {}
+
+
 @pytest.mark.parametrize(
     ("wrong", "named"),
     [
@@ -31,6 +40,7 @@ def test_switched_on(tmp_path: Path) -> None:
         ({"RATE_LIMIT": "nan"}, "RATE_LIMIT"),
         ({"STATEMENT_TIMEOUT": "inf"}, "STATEMENT_TIMEOUT"),
         ({"DATABASE_DSN": ""}, "DATABASE_DSN"),
+        ({"CACHE": "all", "CACHE_URL": "redis://x", "CACHES_ELSEWHERE": "us-west"}, "CACHES_ELSEWHERE"),
         ({"DATABASE_DSN": "", "DATABASE_DSN_FILE": "/nonexistent"}, "DATABASE_DSN_FILE"),
     ],
 )

@@ -211,6 +211,18 @@ def test_two_databases_follow_each_other_through_the_links_between_them() -> Non
     assert parser["program:dns"]["user"] == "nobody"
 
 
+def test_a_service_follows_the_caches_of_the_other_regions_through_links() -> None:
+    files, at = render.secret_files(WIDE, WIDE_LAYOUT), WIDE_LAYOUT
+    lines = dict(line.split(" ") for line in files["app-us-east.caches"].splitlines())
+    assert list(lines) == ["us-west", "eu-west"]
+    password = at.passwords["cache-us-west/default"]
+    assert lines["us-west"] == f"redis://:{password}@{at.address('us-east-cache-from-us-west')}/0"
+    parser = configparser.RawConfigParser()
+    parser.read_string(supervised.supervisord(WIDE, WIDE_LAYOUT, WIDE_PROGRAMS, "root"))
+    assert "CACHES_ELSEWHERE_FILE" in parser["program:app-eu-west"]["environment"]
+    assert not [name for name in render.secret_files(LATER, LATER_LAYOUT) if name.endswith(".caches")]
+
+
 def test_dns_is_told_of_the_regions_in_their_order_and_looks_at_them_as_clients_come() -> None:
     files = render.resolver(WIDE, WIDE_LAYOUT)
     assert set(files) == {"config", "zones/meetings.test"}

@@ -146,6 +146,17 @@ def test_each_mistake_in_10k_is_named(tmp_path: Path, old: str, new: str, said: 
             "to: [client-to-us-west,",
             "resolver.to[1]: does not lead into a region of its own",
         ),
+        (
+            "follows: [us-east-cache-from-us-west,",
+            "follows: [us-east-app-to-cache,",
+            "services[0].follows[0]: `us-east-app-to-cache` is no link to a cache of another region",
+        ),
+        (
+            "follows: [us-east-cache-from-us-west,",
+            "follows: [us-east-cache-from-eu-west,",
+            "services[0].follows[1]: `eu-west` is followed already",
+        ),
+        ("  cache: us-east-app-to-cache\n", "", "services[0].follows: found on a service without a cache"),
         ("zone: meetings.test", "zone: a zone", "resolver.zone: found 'a zone'"),
         ("program: gdnsd", "program: bind", "resolver.program"),
         ("name: dns", "name: main", "resolver.name: `main` is taken"),

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from aftershock.model.problem import Path as Way
 from aftershock.model.problem import choose
-from aftershock.stacks.parts import CLIENT, Values, named, urls
+from aftershock.stacks.parts import CLIENT, Service, Values, named, urls
 
 Contradictions = Iterator[tuple[Way, str, str]]
 """Each as the way to a field, what is wrong with it, and what would do."""
@@ -157,6 +157,24 @@ def _services(values: Values) -> Contradictions:
             if found is not None and found not in ways:
                 message = f"`{found}` is no link to {what}"
                 yield ("services", place, field), message, choose(found, ways, "add such a link")
+        yield from _follows(values, ("services", place), service)
+
+
+def _follows(values: Values, way: Way, service: Service) -> Contradictions:
+    """What is announced lies in caches of other regions, one a region; and it is withheld in the service's own."""
+    elsewhere = [each.name for each in values.caches if each.region not in (None, service.region)]
+    ways, seen = _leading(values, elsewhere), set[str | None]()
+    for number, found in enumerate(service.follows):
+        if found not in ways:
+            message = f"`{found}` is no link to a cache of another region"
+            yield (*way, "follows", number), message, choose(found, ways, "add such a link")
+            continue
+        region = values.region_of(values.link(found))
+        if region in seen:
+            yield (*way, "follows", number), f"`{region}` is followed already", "name one link for each region"
+        seen.add(region)
+    if service.follows and service.cache is None:
+        yield (*way, "follows"), "found on a service without a cache", "name its `cache`"
 
 
 def _gateways(values: Values) -> Contradictions:

@@ -45,13 +45,17 @@ class Cache(Record, frozen=True, kw_only=True):
 
 
 class Service(Record, frozen=True, kw_only=True):
-    """A service. `database`, `replica` and `cache` are the links through which it reaches them; `env` are its switches."""
+    """A service. `database`, `replica` and `cache` are the links through which it reaches them; `env` are its switches.
+
+    `follows`: the links through which it follows what services of other regions announce in their caches.
+    """
 
     name: str
     program: Literal["meetings"]
     database: str
     replica: str | None = None
     cache: str | None = None
+    follows: list[str] = []
     region: str | None = None
     env: dict[str, str] = {}
 

@@ -37,9 +37,16 @@ def _service(values: Values, layout: Layout, service: Service) -> dict[str, str]
     if values.joins(service):
         files[f"{service.name}.peer.dsn"] = _peer(values, layout, values.behind(service.database))
     if service.cache is not None:
-        password = layout.passwords[f"{values.link(service.cache).to}/{CACHES_OWN}"]
-        files[f"{service.name}.cache"] = redis.url(layout.address(service.cache), password)
+        files[f"{service.name}.cache"] = _cache_url(values, layout, service.cache)
+    if service.follows:
+        ways = {values.region_of(values.link(link)) or link: link for link in service.follows}
+        lines = [f"{region} {_cache_url(values, layout, link)}\n" for region, link in ways.items()]
+        files[f"{service.name}.caches"] = "".join(lines)
     return files
+
+
+def _cache_url(values: Values, layout: Layout, link: str) -> str:
+    return redis.url(layout.address(link), layout.passwords[f"{values.link(link).to}/{CACHES_OWN}"])
 
 
 def _peer(values: Values, layout: Layout, database: Database) -> str:

@@ -87,7 +87,11 @@ def reaper(python: str, layout: Layout) -> list[str]:
 def _environment(values: Values, service: Service, layout: Layout) -> dict[str, str]:
     secrets = layout.folder / "secrets"
     peer = {"PEER_DSN_FILE": str(secrets / f"{service.name}.peer.dsn")} if values.joins(service) else {}
-    reached = {"REPLICA_DSN_FILE": (service.replica, "replica.dsn"), "CACHE_URL_FILE": (service.cache, "cache")}
+    reached = {
+        "REPLICA_DSN_FILE": (service.replica, "replica.dsn"),
+        "CACHE_URL_FILE": (service.cache, "cache"),
+        "CACHES_ELSEWHERE_FILE": (service.follows, "caches"),
+    }
     return {
         **service.env,
         "PORT": str(layout.ports[service.name]),

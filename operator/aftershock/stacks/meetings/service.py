@@ -16,6 +16,7 @@ from aftershock.stacks.meetings.bucket import Bucket
 from aftershock.stacks.meetings.cache import Cache
 from aftershock.stacks.meetings.connections import Connection, Connections, Unavailable, reason
 from aftershock.stacks.meetings.switches import Switches
+from aftershock.stacks.meetings.sync import Sync
 
 LARGEST = 64 * 1024
 """Bytes of a request's body."""
@@ -36,6 +37,7 @@ REMEMBERED = 10
 _connections = web.AppKey("connections", Connections)
 _replica = web.AppKey("replica", Connections)
 _cache = web.AppKey("cache", Cache)
+_sync = web.AppKey("sync", Sync)
 _switches = web.AppKey("switches", Switches)
 _prepared = web.AppKey("prepared", asyncio.Event)
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -60,6 +62,8 @@ async def _database(app: web.Application) -> AsyncIterator[None]:
     replica = Connections(switches.replica_dsn, *limits) if switches.reads != "primary" else connections
     app[_connections], app[_replica], app[_prepared] = connections, replica, asyncio.Event()
     app[_cache] = Cache(switches.cache_url, switches.cache)
+    app[_sync] = Sync(app[_cache], switches.cache_url, switches.caches_elsewhere)
+    app[_sync].start()
     for each in {connections, replica}:
         app.on_shutdown.append(lambda _, each=each: each.close(0.8 * GRACE))  # type: ignore[misc]
     keeper = asyncio.create_task(_keep(connections, app[_prepared], switches))
@@ -69,6 +73,7 @@ async def _database(app: web.Application) -> AsyncIterator[None]:
         await keeper
     for each in {connections, replica}:
         await each.close()
+    await app[_sync].close()
     await app[_cache].close()
 
 
@@ -188,6 +193,17 @@ async def _serves(request: web.Request) -> web.Response:
     return web.json_response({"instance": request.app[_switches].instance})
 
 
+@_routes.get("/hears")
+async def _hears(request: web.Request) -> web.Response:
+    """Tell whether what other regions announce is heard of here."""
+    unheard = request.app[_sync].unheard
+    if unheard is None:
+        return _refuse(404, "no other region is followed")
+    if unheard:
+        return _refuse(503, f"not heard of: {', '.join(unheard)}")
+    return web.json_response({"hears": True})
+
+
 async def _alive(request: web.Request) -> None:
     if not request.app[_prepared].is_set():
         raise Unavailable("the tables are not there yet")
@@ -254,6 +270,7 @@ async def _replace_note(request: web.Request) -> web.Response:
     text = _text(await _body(request), "text", longest=LARGEST)
     async with _borrow(request) as connection:
         replaced = await store.replace(connection, number, text)
+    request.app[_sync].announce(number)
     await request.app[_cache].put_note(number, text.encode())
     return _written(request, web.json_response({"id": number, "replaced": replaced}))
 
@@ -276,7 +293,7 @@ async def _read_note(request: web.Request) -> web.Response:
         if found is None:
             return _refuse(404, "there is no such note")
         text = found.encode()
-        await cache.put_note(number, text)
+        await cache.put_note_read(number, text)
     return web.json_response({"id": number, "text": text.decode()})
 
 

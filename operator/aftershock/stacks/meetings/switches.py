@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, cast, get_args
 
@@ -26,7 +26,8 @@ class Switches:
     `seed`: how many participants of earlier days there are.
 
     `region`: where it runs, if there are several (`regions`), of which it is the `region_number`th, counted from 0; `peer_dsn`:
-    how its *database* logs in to the other region's, whose writes it takes over.
+    how its *database* logs in to the other region's, whose writes it takes over. `caches_elsewhere`: the URLs of other regions'
+    caches, by region: what they announce is followed (`sync`).
     """
 
     port: int
@@ -48,6 +49,7 @@ class Switches:
     region_number: int = 0
     regions: int = 1
     peer_dsn: str = ""
+    caches_elsewhere: Mapping[str, str] = field(default_factory=dict)
 
 
 def read(environment: Mapping[str, str]) -> Switches:
@@ -78,7 +80,19 @@ def read(environment: Mapping[str, str]) -> Switches:
         peer_dsn=_secret(environment, "PEER_DSN", "where the other region's database is")
         if {"PEER_DSN", "PEER_DSN_FILE"} & set(environment)
         else "",
+        caches_elsewhere={} if cache == "off" else _elsewhere(environment),
     )
+
+
+def _elsewhere(environment: Mapping[str, str]) -> dict[str, str]:
+    """Read CACHES_ELSEWHERE: a line for each region, its name and the URL of its cache."""
+    if not {"CACHES_ELSEWHERE", "CACHES_ELSEWHERE_FILE"} & set(environment):
+        return {}
+    lines = _secret(environment, "CACHES_ELSEWHERE", "where other regions' caches are").splitlines()
+    told = [line.partition(" ") for line in lines]
+    if not all(region and url for region, _, url in told):
+        raise SwitchError("CACHES_ELSEWHERE must have a line for each region: its name and a URL")
+    return {region: url for region, _, url in told}
 
 
 def _region(environment: Mapping[str, str]) -> str:
