@@ -7,19 +7,23 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from aftershock.core.plan import compile_plan
 from aftershock.errors import InputError
 from aftershock.faults.fault import Site
 from aftershock.faults.registry import FAULTS
-from aftershock.model.load import Document, load_text
+from aftershock.model.experiment import Experiment
+from aftershock.model.load import Document, from_tree, load_text
 from aftershock.model.stack import Stack
+from aftershock.reports import outline
 from aftershock.runtime import loading
 from evidence import local_stack
+
+HEAD = {"apiVersion": "aftershock.dev/v1alpha1", "kind": "Experiment", "metadata": {"name": "e"}}
 
 
 def planned(*timeline: dict[str, Any], era: str = "10k", on: Document[Stack] | None = None) -> None:
     spec = {"stack": f"meetings-{era}", "timeline": list(timeline)}
-    tree = {"apiVersion": "aftershock.dev/v1alpha1", "kind": "Experiment", "metadata": {"name": "e"}, "spec": spec}
-    (experiment,) = load_text(json.dumps(tree), "e.yaml", FAULTS).sound()
+    (experiment,) = load_text(json.dumps({**HEAD, "spec": spec}), "e.yaml", FAULTS).sound()
     stack = on or local_stack(era)
     loading.check_fit(experiment, stack)  # type: ignore[arg-type]
     loading.fitted(experiment, stack, [], Path("/tmp"))  # type: ignore[arg-type]
@@ -149,3 +153,13 @@ def test_what_each_has_for_itself_may_be_at_once() -> None:
         step("db-lock-contention", "primary", table="notes"),
         step("write-contention", "primary", table="meetings"),
     )
+
+
+def test_the_outline_says_what_a_target_is_to_its_fault() -> None:
+    """`dns` is a DNS server whose answers can be held, and a process that can be killed."""
+    for fault, said in (("dns-stale", "dns (resolver)"), ("process-kill", "dns (workload)")):
+        spec = {"stack": "meetings-1m", "timeline": [step(fault, "dns")]}
+        experiment = from_tree({**HEAD, "spec": spec}, Experiment, FAULTS)
+        stack = local_stack("1m").object
+        told = outline.text(compile_plan(experiment, stack), experiment, stack, [])
+        assert f"  {said}: {fault}; lease 22 s" in told
