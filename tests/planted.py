@@ -11,7 +11,7 @@ from typing import Any
 
 from aftershock.core.history import Any_, Ledgered, Noted, Slice
 from aftershock.model.metadata import Metadata
-from aftershock.model.stack import Database, HttpProbe, Indicator, Stack, StackSpec
+from aftershock.model.stack import Database, HttpProbe, Indicator, Resolver, Stack, StackSpec
 from aftershock.model.units import Duration
 from aftershock.probes.order import Order
 from aftershock.probes.process import Prober
@@ -163,11 +163,12 @@ def order(
     token: str = TOKEN,
     resolver: str | None = None,
 ) -> Order:
+    asked = None if resolver is None else Resolver(name="dns", address=resolver)
     stack = Stack(
         api_version="aftershock.dev/v1alpha1",
         metadata=Metadata(name="planted"),
         spec=StackSpec(
-            era="1k", environment="test", indicators=list(indicators), databases=list(databases), resolver=resolver
+            era="1k", environment="test", indicators=list(indicators), databases=list(databases), resolver=asked
         ),
     )
     return Order(

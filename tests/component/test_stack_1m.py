@@ -40,7 +40,7 @@ class Wide:
 
     def led_to(self) -> str:
         assert self.spec.spec.resolver
-        ((_, address),), lives = resolve_at(self.spec.spec.resolver, "meetings.test", self.port)
+        ((_, address),), lives = resolve_at(self.spec.spec.resolver.address, "meetings.test", self.port)
         assert lives == 1
         return address[0]
 

@@ -5,19 +5,26 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
+from aftershock.core.plan import compile_plan
 from aftershock.errors import InputError
+from aftershock.faults.fault import Site
 from aftershock.faults.registry import FAULTS
-from aftershock.model.load import load_text
+from aftershock.model.experiment import Experiment
+from aftershock.model.load import Document, from_tree, load_text
+from aftershock.model.stack import Stack
+from aftershock.reports import outline
 from aftershock.runtime import loading
 from evidence import local_stack
 
+HEAD = {"apiVersion": "aftershock.dev/v1alpha1", "kind": "Experiment", "metadata": {"name": "e"}}
 
-def planned(*timeline: dict[str, Any], era: str = "10k") -> None:
+
+def planned(*timeline: dict[str, Any], era: str = "10k", on: Document[Stack] | None = None) -> None:
     spec = {"stack": f"meetings-{era}", "timeline": list(timeline)}
-    tree = {"apiVersion": "aftershock.dev/v1alpha1", "kind": "Experiment", "metadata": {"name": "e"}, "spec": spec}
-    (experiment,) = load_text(json.dumps(tree), "e.yaml", FAULTS).sound()
-    stack = local_stack(era)
+    (experiment,) = load_text(json.dumps({**HEAD, "spec": spec}), "e.yaml", FAULTS).sound()
+    stack = on or local_stack(era)
     loading.check_fit(experiment, stack)  # type: ignore[arg-type]
     loading.fitted(experiment, stack, [], Path("/tmp"))  # type: ignore[arg-type]
 
@@ -64,6 +71,49 @@ def test_a_split_of_two_regions_that_both_take_writes() -> None:
         )
 
 
+def without(stack: Document[Stack], **changed: object) -> Document[Stack]:
+    """The same stack, whose DNS server says less of itself."""
+    assert stack.object.spec.resolver
+    resolver = replace(stack.object.spec.resolver, **changed) if changed else None
+    return replace(stack, object=replace(stack.object, spec=replace(stack.object.spec, resolver=resolver)))
+
+
+@pytest.mark.parametrize(
+    ("stack", "to", "said", "advice"),
+    [
+        (local_stack("10k"), None, "names no resolver `dns`", "add one to `resolver` of the stack"),
+        (without(local_stack("1m")), None, "`dns-stale` is held at a resolver", "add one to `resolver` of the stack"),
+        (
+            without(local_stack("1m"), name="other"),
+            None,
+            "`dns` is a workload; `dns-stale` is held at a resolver",
+            "other",
+        ),
+        (
+            without(local_stack("1m"), gdnsd=None),
+            None,
+            "what the DNS server dns answers can't be held",
+            "resolver.gdnsd",
+        ),
+        (local_stack("1m"), "moon", "the DNS server dns leads nobody to moon", "`us-east`, `us-west`, `eu-west`"),
+        (local_stack("1m"), "us-eats", "the DNS server dns leads nobody to us-eats", "did you mean `us-east`"),
+    ],
+)
+def test_answers_that_can_not_be_held(stack: Document[Stack], to: str | None, said: str, advice: str) -> None:
+    with pytest.raises(InputError, match=said) as told:
+        planned(step("dns-stale", "dns", **({"to": to} if to else {})), on=stack)
+    assert advice in f"{told.value} {told.value.advice}"
+
+
+def test_answers_are_held_by_one_at_a_time() -> None:
+    planned(step("dns-stale", "dns"), step("region-loss", "us-east", by="links"), era="1m")
+    with pytest.raises(InputError, match="`dns-stale` is at `dns` already then"):
+        planned(step("dns-stale", "dns"), step("dns-stale", "dns", at="10s", to="us-west"), era="1m")
+    fault = FAULTS["dns-stale"]
+    alone = fault.alone(Site(local_stack("1m").object, "dns", Path("/tmp")), fault.parameters())
+    assert list(alone) == ["what the DNS server dns answers"]
+
+
 LOCK = {"table": "meetings"}
 CLASHES = [
     (
@@ -103,3 +153,13 @@ def test_what_each_has_for_itself_may_be_at_once() -> None:
         step("db-lock-contention", "primary", table="notes"),
         step("write-contention", "primary", table="meetings"),
     )
+
+
+def test_the_outline_says_what_a_target_is_to_its_fault() -> None:
+    """`dns` is a DNS server whose answers can be held, and a process that can be killed."""
+    for fault, said in (("dns-stale", "dns (resolver)"), ("process-kill", "dns (workload)")):
+        spec = {"stack": "meetings-1m", "timeline": [step(fault, "dns")]}
+        experiment = from_tree({**HEAD, "spec": spec}, Experiment, FAULTS)
+        stack = local_stack("1m").object
+        told = outline.text(compile_plan(experiment, stack), experiment, stack, [])
+        assert f"  {said}: {fault}; lease 22 s" in told

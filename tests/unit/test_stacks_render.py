@@ -187,7 +187,11 @@ def test_the_ways_into_the_regions_have_one_port_and_an_address_each() -> None:
 
 def test_the_stack_of_1m_says_what_is_in_which_region_and_who_leads_there() -> None:
     spec = stack(WIDE, WIDE_LAYOUT).spec
-    assert spec.resolver == f"127.0.0.1:{WIDE_LAYOUT.ports['dns']}"
+    assert spec.resolver
+    assert (spec.resolver.address, spec.resolver.host) == (f"127.0.0.1:{WIDE_LAYOUT.ports['dns']}", "meetings.test")
+    assert {way.region: way.address for way in spec.resolver.ways} == {
+        "us-east": "127.0.1.1", "us-west": "127.0.2.1", "eu-west": "127.0.3.1",
+    }  # fmt: skip
     of_east = {each.name for each in spec.workloads if each.region == "us-east"}
     assert of_east == {"app-us-east", "db-us-east", "cache-us-east", "gateway-us-east"}
     assert {each.name: each.region for each in spec.databases}["db-eu-west"] == "eu-west"
@@ -231,5 +235,12 @@ def test_dns_is_told_of_the_regions_in_their_order_and_looks_at_them_as_clients_
     assert "datacenters => [ us-east, us-west, eu-west ]" in files["config"]
     assert "us-west => 127.0.2.1" in files["config"]
     assert "url_path => /serves," in files["config"]
+    held = stack(WIDE, WIDE_LAYOUT).spec.resolver.gdnsd  # type: ignore[union-attr]
+    assert held
+    folder = {
+        name: str(WIDE_LAYOUT.folder / getattr(held, name).rpartition("/")[0]) for name in ("admin_state", "control")
+    }
+    assert f"state_dir => {folder['admin_state']}," in files["config"]
+    assert f"run_dir => {folder['control']}," in files["config"]
     assert "@ 1 DYNA geoip!ways" in files["zones/meetings.test"]
     assert render.resolver(VALUES, LAYOUT) == {}

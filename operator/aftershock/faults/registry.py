@@ -36,6 +36,7 @@ _NAMES = (
     "node-drain",
     "region-loss",
     "split-brain",
+    "dns-stale",
     "traffic-spike",
 )
 

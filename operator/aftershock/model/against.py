@@ -10,9 +10,9 @@ from aftershock.model.check import FaultType, Unread
 from aftershock.model.experiment import Experiment, Injection
 from aftershock.model.load import Document
 from aftershock.model.problem import Path, Problem, choose
-from aftershock.model.stack import Cache, Database, Link, Node, Region, Stack, StackSpec, Workload
+from aftershock.model.stack import Cache, Database, Link, Node, Region, Resolver, Stack, StackSpec, Workload
 
-Target: TypeAlias = Database | Cache | Link | Workload | Region | Node
+Target: TypeAlias = Database | Cache | Link | Workload | Region | Node | Resolver
 TARGETS: dict[str, tuple[str, ...]] = {
     "database": ("databases",),
     "cache": ("caches",),
@@ -21,8 +21,9 @@ TARGETS: dict[str, tuple[str, ...]] = {
     "region": ("regions",),
     "node": ("nodes",),
     "part": ("workloads", "databases", "caches"),
+    "resolver": ("resolver",),
 }
-"""Kinds of targets, and the lists of a Stack that name them. What is of several kinds is called by the first."""
+"""Kinds of targets, and the fields of a Stack that name them. What is of several kinds is called by the first."""
 
 
 def check_against(
@@ -108,8 +109,10 @@ def names(spec: StackSpec, kind: str) -> list[str]:
 
 
 def _listed(spec: StackSpec, field: str) -> Sequence[Target]:
-    targets: Sequence[Target] = getattr(spec, field)
-    return targets
+    targets: Sequence[Target] | Resolver | None = getattr(spec, field)
+    if isinstance(targets, Resolver):
+        return [targets]
+    return targets or []
 
 
 def _mistaken(injection: Injection, stack: Document[Stack], kind: str) -> str:

@@ -130,6 +130,22 @@ url = Shape(
 address = Shape(f"^{_HOST}:{_PORT}$", 259, "{} is no host and port", "write it like `127.0.0.1:5432`")
 """A host and a port."""
 
+host = Shape(
+    f"^{_NAME}$",
+    253,
+    "{} is no host name",
+    "use a-z, 0-9, `-` and `.`, at most 253 characters, like `meetings.example`",
+)
+"""The name of a host (RFC 1123), in lower case."""
+
+ip_address = Shape(
+    r"^([0-9]{1,3}(\.[0-9]{1,3}){3}|[0-9A-Fa-f]{0,4}:[0-9A-Fa-f:]*(:[0-9]{1,3}(\.[0-9]{1,3}){3})?)$",
+    45,
+    "{} is no IP address",
+    "write it like `127.0.0.1` or `2001:db8::1`",
+)
+"""An address of IPv4 or IPv6."""
+
 supervisor_url = Shape(
     f"^(unix:///.+|{_URL})$",
     2048,

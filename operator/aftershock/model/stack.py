@@ -5,7 +5,7 @@ from typing import Literal
 from aftershock.model.metadata import ApiVersion, Metadata, Record, Secret
 from aftershock.model.units import Duration
 
-TargetKind = Literal["database", "cache", "link", "workload", "region", "node", "part", "load"]
+TargetKind = Literal["database", "cache", "link", "workload", "region", "node", "part", "resolver", "load"]
 """What a fault can be held at: what a Stack names, or the experiment's load. A part is what links lead to."""
 
 
@@ -118,6 +118,36 @@ class Node(Record, frozen=True, kw_only=True):
 
     name: str
     node: str | None = None
+
+
+class Way(Record, frozen=True, kw_only=True):
+    """The address to which a DNS server leads clients of a region."""
+
+    region: str
+    address: str
+
+
+class GdnsdControl(Record, frozen=True, kw_only=True):
+    """A gdnsd on this machine. `adminState` is its file of forced states, `control` its control socket.
+
+    In gdnsd's own words: `admin_state` in its `state_dir`, and `control.sock` in its `run_dir`.
+    """
+
+    admin_state: str
+    control: str
+
+
+class Resolver(Record, frozen=True, kw_only=True):
+    """A DNS server that leads clients. `host` is the name by which it leads them, `ways` are where it leads them to.
+
+    With `gdnsd`, its answers can be held; that needs `host`, and two `ways` at least.
+    """
+
+    name: str
+    address: str
+    host: str | None = None
+    ways: list[Way] = []
+    gdnsd: GdnsdControl | None = None
 
 
 class Setting(Record, frozen=True, kw_only=True):
@@ -264,13 +294,13 @@ class Allow(Record, frozen=True, kw_only=True):
 class StackSpec(Record, frozen=True, kw_only=True):
     """Databases, caches, workloads, links, regions, entry points and indicators of one deployment.
 
-    `resolver`: the DNS server, as `host:port`, that is asked for the host names in the indicators' URLs, as often as its
-    answers live; for names that it refuses, as none of its own, and without it the system is asked.
+    `resolver`: the DNS server that is asked for the host names in the indicators' URLs, as often as its answers live; for names
+    that it refuses, as none of its own, and without it the system is asked.
     """
 
     era: str
     environment: Literal["test", "staging", "production"]
-    resolver: str | None = None
+    resolver: Resolver | None = None
     allow: Allow = Allow()
     toxiproxies: list[ToxiproxyServer] = []
     databases: list[Database] = []

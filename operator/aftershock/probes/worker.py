@@ -153,7 +153,8 @@ class Worker:
         return Sql(pulse, wanted, means, database=database, timeout=indicator.timeout)
 
     def _peer(self, url: Url) -> Peer:
-        return self._peers.setdefault(url.place, Peer(self.loop, url.place, self._order.stack.spec.resolver))
+        resolver = self._order.stack.spec.resolver
+        return self._peers.setdefault(url.place, Peer(self.loop, url.place, resolver.address if resolver else None))
 
     # What comes in.
 

@@ -6,6 +6,7 @@ from aftershock.core import front
 from aftershock.core.held import says, target_of
 from aftershock.core.plan import Plan, Step, lease_seconds
 from aftershock.core.settling import too_short
+from aftershock.faults.registry import FAULTS
 from aftershock.model.against import TARGETS, names
 from aftershock.model.era import Era
 from aftershock.model.experiment import Expectation, Experiment
@@ -93,14 +94,16 @@ def _blast_radius(plan: Plan, stack: Stack) -> Iterator[str]:
         given = ", ".join(f"{name} {value}" for name, value in step.parameters.items())
         what = f"{step.fault} ({given})" if given else step.fault
         lease = f"lease {duration(lease_seconds(step))}, then it ends without us"
-        yield f"  {step.target} ({_kind(step.target, stack)}): {what}; {lease}"
+        yield f"  {step.target} ({_kind(step, stack)}): {what}; {lease}"
     for service in front.concerned(stack, plan.steps):
         yield f"  the Service {service}: all that connects to it meanwhile goes through a Toxiproxy that is put in front of it"
     yield ""
 
 
-def _kind(target: str, stack: Stack) -> str:
-    return next((kind for kind in TARGETS if target in names(stack.spec, kind)), "load")
+def _kind(step: Step, stack: Stack) -> str:
+    """Return what the target is to this fault: a database is also a workload, where it is killed."""
+    kind = FAULTS[step.fault].target
+    return next(each for each in TARGETS if step.target in names(stack.spec, each)) if kind == "part" else kind
 
 
 def _judged(experiment: Experiment, stack: Stack, eras: Sequence[Era]) -> Iterator[str]:

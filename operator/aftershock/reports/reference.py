@@ -41,6 +41,7 @@ TARGETS = {
     "region": "a region of the Stack: one that it lists, or that a workload or database of it names",
     "node": "a node that the Stack lists",
     "part": "a workload, database or cache of the Stack, as the `to:` of its links names it",
+    "resolver": "the DNS server of the Stack, its `resolver`",
     "load": "the experiment's load (`target: load`)",
 }
 

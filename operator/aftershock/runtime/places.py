@@ -1,9 +1,9 @@
 """The places that a stack names, where a fault of ours can be: what lies there, and how it is taken away.
 
 A place is a Toxiproxy (one that the stack names, or one that a run has put in front of a Service), a database, the Kubernetes
-API, or the stack's own folder. Each tells what bears our name by its own clock; each is asked and healed by itself, with a
-deadline, so that one that is dead holds up no other. What it takes to ask a place is imported when a stack names one: before
-anything is injected, as every place is looked at before that.
+API, the file in which a DNS server's answers are held, or the stack's own folder. Each tells what bears our name by its own
+clock; each is asked and healed by itself, with a deadline, so that one that is dead holds up no other. What it takes to ask a
+place is imported when a stack names one: before anything is injected, as every place is looked at before that.
 """
 
 from collections.abc import Iterator
@@ -33,6 +33,10 @@ def places(stack: Stack, folder: Path) -> Iterator[Place]:
         from aftershock.runtime.kubernetes_place import KubernetesPlace
 
         yield KubernetesPlace(stack)
+    if stack.spec.resolver is not None and stack.spec.resolver.gdnsd is not None:
+        from aftershock.runtime.resolver_place import ResolverPlace
+
+        yield ResolverPlace(stack.spec.resolver.name, folder / stack.spec.resolver.gdnsd.admin_state)
     yield FolderPlace(folder)
 
 

@@ -71,3 +71,8 @@ def files(resolver: Resolver, folder: str, listen: str, ways: Mapping[str, str])
         "config": config,
         f"zones/{resolver.zone}": _ZONE.format(lives=resolver.lives, host=listen.rpartition(":")[0]),
     }
+
+
+def control(folder: str) -> dict[str, str]:
+    """Return how its answers can be held, by what it makes in its folder itself."""
+    return {"adminState": f"{folder}/state/admin_state", "control": f"{folder}/run/control.sock"}

@@ -10,7 +10,7 @@ from aftershock.model.metadata import API_VERSION
 from aftershock.model.write import dump_yaml, to_tree
 from aftershock.stacks import gdnsd, haproxy, postgres, redis
 from aftershock.stacks.layout import CACHES_OWN, Layout, wanted_ports
-from aftershock.stacks.parts import CLIENT, Cache, Database, Service, Values, fill, urls
+from aftershock.stacks.parts import CLIENT, Cache, Database, Resolver, Service, Values, fill, urls
 
 
 def secret_files(values: Values, layout: Layout) -> dict[str, str]:
@@ -97,8 +97,28 @@ def resolver(values: Values, layout: Layout) -> dict[str, str]:
     """Return the DNS server's files, by their paths in its folder; none where the stack has no such."""
     if (dns := values.resolver) is None:
         return {}
-    ways = {values.region_of(values.link(link)) or link: layout.address(link) for link in dns.to}
-    return gdnsd.files(dns, str(layout.folder / "dns" / dns.name), layout.address(dns.name), ways)
+    return gdnsd.files(dns, str(layout.folder / _dns(dns)), layout.address(dns.name), _ways(values, layout, dns))
+
+
+def _dns(dns: Resolver) -> str:
+    """Return the DNS server's folder, within the stack's."""
+    return f"dns/{dns.name}"
+
+
+def _ways(values: Values, layout: Layout, dns: Resolver) -> dict[str, str]:
+    """Return the addresses and ports by which clients come into the regions, by their names."""
+    return {values.region_of(values.link(link)) or link: layout.address(link) for link in dns.to}
+
+
+def _resolver(values: Values, layout: Layout, dns: Resolver) -> dict[str, Any]:
+    ways = _ways(values, layout, dns).items()
+    return {
+        "name": dns.name,
+        "address": layout.address(dns.name),
+        "host": dns.zone,
+        "ways": [{"region": region, "address": address.rpartition(":")[0]} for region, address in ways],
+        "gdnsd": gdnsd.control(_dns(dns)),
+    }
 
 
 def stack(values: Values, layout: Layout) -> str:
@@ -107,7 +127,7 @@ def stack(values: Values, layout: Layout) -> str:
     spec: dict[str, Any] = {
         "era": values.era,
         "environment": values.environment,
-        **({"resolver": layout.address(values.resolver.name)} if values.resolver else {}),
+        **({"resolver": _resolver(values, layout, values.resolver)} if values.resolver else {}),
         "toxiproxies": [
             {"name": each.name, "url": layout.url(each.name), "restart": {"supervisor": control[each.name]}}
             for each in values.toxiproxies

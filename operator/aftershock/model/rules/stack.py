@@ -22,6 +22,7 @@ from aftershock.model.stack import (
     BasicAuth,
     Cache,
     Database,
+    GdnsdControl,
     HttpAuth,
     HttpProbe,
     Indicator,
@@ -34,6 +35,7 @@ from aftershock.model.stack import (
     ReadYourWritesProbe,
     Region,
     ReplicaLagProbe,
+    Resolver,
     Setting,
     SharedLedgerProbe,
     SharedSide,
@@ -41,6 +43,7 @@ from aftershock.model.stack import (
     StackSpec,
     SupervisorControl,
     ToxiproxyServer,
+    Way,
     Workload,
 )
 
@@ -119,6 +122,27 @@ def _region_nodes(region: Region) -> Findings:
         if not region.nodes:
             yield ("nodes",), "an empty selector would choose every node", "name labels of the region's nodes"
         yield from labels(region.nodes, "nodes")
+
+
+@also(
+    Cel(
+        "!has(self.gdnsd) || (has(self.host) && has(self.ways) && self.ways.size() >= 2)",
+        "answers that can be held need a `host`, and two `ways` or more",
+    ),
+    ways={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["region"]},
+)
+def _ways_of_resolver(resolver: Resolver) -> Findings:
+    first: dict[str, int] = {}
+    for place, way in enumerate(resolver.ways):
+        region = getattr(way, "region", None)
+        if region is not None and first.setdefault(region, place) != place:
+            yield ("ways", place, "region"), f"`{region}` stands twice in `ways`", "name each region once"
+    if resolver.gdnsd is not None:
+        if resolver.host is None:
+            yield ("host",), "missing beside `gdnsd`", "write the name by which clients are led"
+        if len(resolver.ways) < 2:
+            advice = "name two regions or more, each with the address that clients are answered"
+            yield ("ways",), f"found {len(resolver.ways)} beside `gdnsd`", advice
 
 
 _HEADERS = {
@@ -297,6 +321,9 @@ RULES: Rules = {
     ),
     Region: (texts(name=names.label), _region_nodes),
     Node: (texts(name=names.label, node=names.name),),
+    Resolver: (texts(name=names.label, address=names.address, host=names.host), _ways_of_resolver),
+    Way: (texts(region=names.label, address=names.ip_address),),
+    GdnsdControl: (texts(admin_state=names.something, control=names.something),),
     Setting: (
         Rule(_nothing, fields={"workload": _NAMED}),
         texts(name=names.label, env=names.variable),
@@ -323,7 +350,7 @@ RULES: Rules = {
         _indicator_times,
     ),
     StackSpec: (
-        texts(era=names.name, resolver=names.address),
+        texts(era=names.name),
         *map(once, _LISTS),
         _stack_references,
         _replicas_follow,

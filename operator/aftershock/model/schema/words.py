@@ -56,7 +56,7 @@ WORDS: Mapping[str, Mapping[str, str]] = {
         "era": "The Era by which experiments on this stack are judged, unless they name others.",
         "environment": "What the stack is for. A `production` is only touched where Stack and Experiment both allow it.",
         "allow": "What is forbidden unless both Stack and Experiment allow it.",
-        "resolver": "The DNS server, as host:port, that is asked for indicators' host names; the system, where it refuses.",
+        "resolver": "The DNS server that is asked for indicators' host names; for those that it refuses, the system is.",
         "toxiproxies": "The Toxiproxies through which links pass.",
         "databases": "Databases that may be targets, or be asked.",
         "caches": "Caches that may be targets.",
@@ -128,6 +128,18 @@ WORDS: Mapping[str, Mapping[str, str]] = {
     "Region": {
         "name": "What timelines call it.",
         "nodes": "The labels of its nodes in a cluster. Without them it can be cut off, but not evacuated.",
+    },
+    "Resolver": {
+        "name": "What timelines call it.",
+        "address": "Where it answers, as host:port.",
+        "host": "The host name by which it leads clients.",
+        "ways": "Where it leads them to.",
+        "gdnsd": "How its answers can be held, where it is a gdnsd on this machine; not in a cluster.",
+    },
+    "Way": {"region": "What a fault calls it.", "address": "The IP address that clients of this region are answered."},
+    "GdnsdControl": {
+        "adminState": "Its file of forced states, `admin_state`; relative to the Stack's folder.",
+        "control": "Its control socket; relative to the Stack's folder.",
     },
     "Node": {"name": "What timelines call it.", "node": "What Kubernetes calls it, if not `name`."},
     "Setting": {
