@@ -89,7 +89,7 @@ def test_each_region_is_on_its_node_and_the_dns_server_is_named_by_its_service(w
         for part in ("gateway", "app", "db", "cache"):
             assert pod(wide, f"{part}-{region}")["spec"]["nodeName"] == region
     spec = wide.tree("stack", RELEASE)["spec"]
-    assert spec["resolver"] == f"{RELEASE}-dns.{wide.name}.svc:53"
+    assert spec["resolver"]["address"] == f"{RELEASE}-dns.{wide.name}.svc:53"
     assert {each["name"] for each in spec["regions"]} == {EAST, WEST}
     assert {each["region"] for each in spec["workloads"] if each["name"] != "dns"} == {EAST, WEST, EUROPE}
 

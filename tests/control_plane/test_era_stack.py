@@ -128,7 +128,8 @@ def test_the_stack_has_the_parts_that_the_local_renderer_gives_it(helm: Helm, er
     if wanted.resolver is not None:
         addressed = addressed.replace(wanted.resolver.zone, f"{wanted.resolver.zone}:1")
     assert json.loads(addressed) == [to_tree(each) for each in local.indicators]
-    assert (pods.resolver is None) == (local.resolver is None)
+    assert (pods.resolver and pods.resolver.name) == (local.resolver and local.resolver.name)
+    assert (pods.resolver and pods.resolver.host) == (local.resolver and local.resolver.host)
     for parts in ("databases", "caches", "workloads", "toxiproxies"):
         assert [each.name for each in getattr(pods, parts)] == [each.name for each in getattr(local, parts)]
     for parts in ("databases", "caches", "workloads"):
@@ -184,6 +185,12 @@ def test_each_region_is_told_of_the_other_as_on_a_machine(helm: Helm) -> None:
             assert environment["PEER_DSN"] == local.replace(
                 "host=127.0.0.1 port=1 ", f"host=meetings-1m-{through} port=5432 "
             )
+        local = render.secret_files(wanted, replace(here, passwords=dict.fromkeys(here.passwords, "cacheword")))
+        ways = "\n".join(
+            line.replace("127.0.0.1:1/", f"meetings-1m-{link}:6379/")
+            for line, link in zip(local[f"{service.name}.caches"].splitlines(), service.follows, strict=True)
+        )
+        assert environment["CACHES_ELSEWHERE"].splitlines() == ways.splitlines()
     for name in ("db-us-east", "db-us-west"):
         environment = told(rendered, f"meetings-1m-{name}")
         assert (environment["REPLICATION_PASSWORD"], environment["MERGES"][:6]) == ("copyword", "db-us-")

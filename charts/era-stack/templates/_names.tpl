@@ -70,7 +70,7 @@
 {{- $name := index . 1 -}}
 {{- $to := "" -}}
 {{- range $values.links }}{{ if eq .name $name }}{{ $to = .to }}{{ end }}{{ end -}}
-{{- range concat $values.gateways $values.services }}{{ if eq .name $to }}{{ .region }}{{ end }}{{ end -}}
+{{- range concat $values.gateways $values.services $values.caches }}{{ if eq .name $to }}{{ .region }}{{ end }}{{ end -}}
 {{- end }}
 
 {{/* The port at which a part is reached. Call with (list $values "primary"). */}}
