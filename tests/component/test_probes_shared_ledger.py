@@ -12,6 +12,9 @@ from aftershock.model.stack import Indicator, SharedLedgerProbe, SharedSide
 from aftershock.model.units import Duration
 from planted import Asked, measure, order, response, serving
 
+ENOUGH = 9
+"""Writes of the first side: three for each of three rows."""
+
 
 class Region:
     """One side: what stands there, and what has been written there in turn."""
@@ -24,14 +27,25 @@ class Region:
 class World:
     """Two sides, which share their rows, or come together when they are first read: the second one's rows win.
 
-    `lie` is put into the logs, and what the truth names is left out, if `hide`.
+    `lie` is put into the logs, and what the truth names is left out, if `hide`. Once each row was written often enough, the
+    first side says of no write what became of it; it carries them out if it is `late`, and not if it is `deaf`.
     """
 
-    def __init__(self, *, cut: bool, hide: bool = False, lie: bool = False, mute: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        cut: bool,
+        hide: bool = False,
+        lie: bool = False,
+        mute: bool = False,
+        late: bool = False,
+        deaf: bool = False,
+    ) -> None:
         self.sides = [Region(), Region()]
         if not cut:
             self.sides[1].rows = self.sides[0].rows
         self.cut, self.hide, self.lie, self.mute = cut, hide, lie, mute
+        self.late, self.deaf, self.heard = late, deaf, 0
         self.losers: list[str] = []
         self.lock = threading.Lock()
 
@@ -50,8 +64,14 @@ class World:
             if asked.head.startswith(b"PUT"):
                 text = json.loads(asked.body)["text"]
                 region = self.sides[side]
+                self.heard += side == 0
+                ill = (self.late or self.deaf) and side == 0 and self.heard > ENOUGH
+                if ill and self.deaf:
+                    return response(500)
                 before = region.rows.get(path)
                 region.rows[path] = text
+                if ill:
+                    return response(500)
                 return response(200, json.dumps({"ok": True} if self.mute else {"replaced": before}).encode())
             self.meet()
             if path == "/conflicts":
@@ -104,3 +124,16 @@ def test_an_acknowledgement_that_does_not_say_what_it_replaced_is_none() -> None
     with asked_of(World(cut=False, mute=True)) as record:
         assert record.acknowledged == 0
         assert record.indeterminate > 20
+
+
+def test_what_a_write_may_have_replaced_of_which_nothing_is_known_is_lost_if_the_log_says_so() -> None:
+    """Each row's last acknowledged write of the first side was replaced by one that nobody was told of; that one loses."""
+    world = World(cut=True, late=True)
+    with asked_of(world) as record:
+        assert record.indeterminate > ENOUGH
+        assert (record.lost_count, record.disputed) == (0, [])
+    world = World(cut=True, deaf=True)
+    with asked_of(world) as record:
+        assert record.indeterminate > ENOUGH
+        assert [each.id for each in record.lost] == sorted(world.losers, key=lambda text: int(text.rpartition("-")[2]))
+        assert (record.lost_count, record.disputed) == (3, [])

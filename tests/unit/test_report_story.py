@@ -204,7 +204,7 @@ def test_the_opening_has_the_outage_of_what_the_era_judges() -> None:
     claim = _claim("uptime", Truth.TRUE, 0, kind="budget", indicator="b")
     assert story.longest_outage(_judgement(claim, recovery=[aside, judged])) == ("1 s", "b")
     none = story.longest_outage(_judgement(claim, recovery=[aside, Bracket(indicator="b")]))
-    assert none == ("none", "nothing that era e judges had one; a had, which it doesn't judge")
+    assert none == ("none", "nothing that era e judges had one; not judged: a not over")
 
 
 def test_where_nothing_was_measured_after_an_injection_no_outage_is_denied() -> None:

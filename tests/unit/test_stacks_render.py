@@ -7,11 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 
 from aftershock.errors import StackError
 from aftershock.model.load import load_text
 from aftershock.model.stack import Stack
-from aftershock.stacks import layout, parts, render, supervised, values
+from aftershock.stacks import layout, parts, patroni, render, supervised, values
 from aftershock.stacks.parts import urls
 
 VALUES = values.load("1k")
@@ -54,8 +55,9 @@ WIDE_LAYOUT = replace(
 )
 WIDE_PROGRAMS = replace(
     PROGRAMS,
-    databases={each.name: ["/bin/postgres"] for each in WIDE.databases},
-    installed={"haproxy": "/bin/haproxy", "redis-server": "/bin/redis-server", "gdnsd": "/bin/gdnsd"},
+    databases={each.name: ["/bin/postgres"] for each in WIDE.databases if each.failover is None},
+    installed={each: f"/bin/{each}" for each in ("haproxy", "redis-server", "gdnsd", "etcd", "patroni")},
+    lent=(["/bin/lend"], None),
 )
 
 
@@ -225,6 +227,57 @@ def test_a_service_follows_the_caches_of_the_other_regions_through_links() -> No
     parser.read_string(supervised.supervisord(WIDE, WIDE_LAYOUT, WIDE_PROGRAMS, "root"))
     assert "CACHES_ELSEWHERE_FILE" in parser["program:app-eu-west"]["environment"]
     assert not [name for name in render.secret_files(LATER, LATER_LAYOUT) if name.endswith(".caches")]
+
+
+def test_a_database_that_fails_over_is_two_servers_a_store_and_a_door() -> None:
+    at = WIDE_LAYOUT.ports
+    parser = configparser.RawConfigParser()
+    parser.read_string(supervised.supervisord(WIDE, WIDE_LAYOUT, WIDE_PROGRAMS, "root"))
+    member = parser["program:db-us-west-b"]
+    folder = "/state/meetings-1k/postgresql/db-us-west-b"
+    assert member["command"].startswith("/bin/lend '/bin/py thon' -I -S ")
+    assert member["command"].endswith(f"{folder}/keeping.py /bin/patroni {folder}/patroni.yaml")
+    assert "user" not in member, "it is lent a right by what stands before it"
+    assert "--data-dir /state/meetings-1k/stores/etcd-us-west " in parser["program:etcd-us-west"]["command"]
+    assert parser["program:db-us-west"]["command"].endswith("db-us-west.cfg")
+    door = render.configurations(WIDE, WIDE_LAYOUT)["db-us-west.cfg"]
+    assert f"bind 127.0.0.1:{at['db-us-west']}\n" in door
+    asked = at["db-us-west-a:manager"]
+    assert f"server db-us-west-a 127.0.0.1:{at['us-west-to-a']} check addr 127.0.0.1 port {asked}\n" in door
+
+
+def test_a_stack_says_which_servers_a_database_can_have_and_where_their_managers_answer() -> None:
+    spec = stack(WIDE, WIDE_LAYOUT).spec
+    (database,) = [each for each in spec.databases if each.failover]
+    assert (database.name, database.servers) == ("db-us-west", ["db-us-west-a", "db-us-west-b"])
+    assert [each.servers for each in spec.databases if not each.failover] == [["db-us-east"], ["db-eu-west"]]
+    assert database.failover
+    at, files = WIDE_LAYOUT.ports, render.secret_files(WIDE, WIDE_LAYOUT)
+    for each in database.failover.members:
+        assert each.url == f"http://127.0.0.1:{at[f'{each.name}:manager']}"
+        assert f"port={at[each.name]} user=postgres" in files[f"{each.name}.observer.dsn"]
+    assert f"port={at['us-west-app-to-db']} " in files["app-us-west.dsn"], (
+        "the service comes through its link to the door"
+    )
+    of_west = {each.name for each in spec.workloads if each.region == "us-west"}
+    assert {"db-us-west", "db-us-west-a", "db-us-west-b", "etcd-us-west"} <= of_west
+
+
+@pytest.mark.parametrize("on", [False, True])
+def test_a_member_is_told_of_the_other_one_and_of_what_both_go_by(on: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aftershock.stacks.postgres.programs", lambda: Path("/bin/pg"))
+    wanted = values.switch(WIDE, {"SYNCHRONOUS": "on"}) if on else WIDE
+    (database,) = [each for each, _ in wanted.failing_over()]
+    told = yaml.safe_load(patroni.member(wanted, database, "db-us-west-b", WIDE_LAYOUT, "/data"))
+    at, agreed = WIDE_LAYOUT.ports, told["bootstrap"]["dcs"]
+    assert told["etcd3"]["hosts"] == [f"127.0.0.1:{at['us-west-b-to-etcd']}"]
+    assert told["postgresql"]["connect_address"] == f"127.0.0.1:{at['us-west-a-from-b']}", "the other one's link to it"
+    assert told["postgresql"]["parameters"]["synchronized_standby_slots"] == "db_us_west_a"
+    assert agreed["synchronous_mode"] is on
+    assert agreed["postgresql"]["parameters"]["sync_replication_slots"] == "on"
+    assert agreed["postgresql"]["parameters"]["max_connections"] == "100"
+    word = WIDE_LAYOUT.passwords["db-us-west/postgres"]
+    assert told["postgresql"]["authentication"]["superuser"] == {"username": "postgres", "password": word}
 
 
 def test_dns_is_told_of_the_regions_in_their_order_and_looks_at_them_as_clients_come() -> None:

@@ -11,6 +11,7 @@ from aftershock.stacks import parts, values
 ORIGINAL = (catalog.data() / "charts" / "era-stack" / "values-1k.yaml").read_text()
 
 
+WIDE = (catalog.data() / "charts" / "era-stack" / "values-1m.yaml").read_text()
 LATER = (catalog.data() / "charts" / "era-stack" / "values-10k.yaml").read_text()
 
 
@@ -183,3 +184,34 @@ def test_a_switch_is_set_by_its_name_at_one_service_and_by_its_variable_at_all()
     with pytest.raises(InputError) as refused:
         values.load("10k", {"REEDS": "split"})
     assert "did you mean `READS`?" in refused.value.advice
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (
+            "store: etcd-us-west",
+            "store: etcd",
+            "databases[1].failover.store: `etcd` is not there",
+        ),
+        ("[db-us-west-a, db-us-west-b]", "[db-us-west-a]", "databases[1].failover.members: found 1"),
+        ("[db-us-west-a, db-us-west-b]", "[db-us-west-a, dns]", "`dns` is taken"),
+        ("manager: patroni", "manager: repmgr", "databases[1].failover.manager"),
+        ('SYNCHRONOUS: "off"', 'SYNCHRONOUS: "maybe"', "databases[1].failover.env.SYNCHRONOUS: found 'maybe'"),
+        ("of: db-us-east", "of: db-us-west", "databases[1].failover: another database follows this one"),
+        ("program: etcd, region: us-west", "program: etcd, region: mars", "stores[0].region: `mars` is not there"),
+        ("env: SYNCHRONOUS", "env: SYNCHRONOS", "`db-us-west` has no switch `SYNCHRONOS`; did you mean `SYNCHRONOUS`?"),
+        ('max_connections: "100"', 'synchronized_standby_slots: "x"', "is not to be chosen"),
+    ],
+)
+def test_each_mistake_in_what_fails_over_is_named(tmp_path: Path, old: str, new: str, said: str) -> None:
+    assert old in WIDE
+    with pytest.raises(InputError) as refused:
+        read(tmp_path, WIDE.replace(old, new, 1))
+    assert said in str(refused.value)
+
+
+def test_whether_writes_wait_for_the_other_server_is_a_switch() -> None:
+    for switched, wanted in ({}, False), ({"SYNCHRONOUS": "on"}, True), ({"us-west-synchronous": "on"}, True):
+        ((_, failover),) = values.load("1m", switched).failing_over()
+        assert failover.synchronous is wanted

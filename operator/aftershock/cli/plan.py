@@ -1,4 +1,4 @@
-"""`aftershock plan`: what a run would do. Touches nothing."""
+"""`aftershock plan`: what a run would do. Changes nothing; it may ask who manages a target."""
 
 import click
 
@@ -14,8 +14,13 @@ def command(file: str, stack: str | None, eras: tuple[str, ...]) -> None:
 
     FILE is an experiment's YAML, or the name of one that comes with the package (see `aftershock catalog`).
     """
+    import asyncio
+
     from aftershock.reports import outline
     from aftershock.runtime import loading
 
     request = loading.request(file, stack=stack, eras=eras, runs=None)
+    unasked = asyncio.run(request.doubt())
     click.echo(outline.text(request.plan, request.experiment.object, request.stack.object, request.eras))
+    for one in unasked:
+        click.echo(f"note: {one}")

@@ -1,7 +1,7 @@
 """`db-primary-loss`: the database that takes the writes is lost: killed, paused or cut off; the report says which, as `by`.
 
 Landed means that nobody logs in to what is killed or paused, and that what is cut off is the primary still, for who logs in
-past the links.
+past the links. Of a database that fails over, it is the server which takes the writes when the fault begins.
 """
 
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from typing import Any
 from aftershock.adapters import postgres
 from aftershock.core.lease import Lease
 from aftershock.errors import InputError
-from aftershock.faults import lost_part
+from aftershock.faults import failover, lost_part
 from aftershock.faults.db_connection_exhaustion import database_of, observer_of
 from aftershock.faults.fault import Fault, Parameters, Site
 from aftershock.faults.lost_part import Answer, By, LostPartHold
@@ -28,7 +28,6 @@ class PrimaryLossHold(LostPartHold):
     client = "a login"
 
     def __init__(self, site: Site, lease: Lease, wanted: PrimaryLoss) -> None:
-        refuse(site, wanted)
         super().__init__(site, lease, wanted.by)
         self._login = observer_of(database_of(site), site)
 
@@ -49,7 +48,23 @@ def refuse(site: Site, wanted: PrimaryLoss) -> None:
     if database.role != "primary":
         known = ", ".join(each.name for each in site.stack.spec.databases if each.role == "primary") or "none"
         raise InputError(f"the database {database.name} is no primary in the Stack", f"its primaries: {known}")
-    lost_part.refuse(site, wanted.by)
+    if database.failover is not None:
+        failover.refuse(site, database.failover, wanted.by)
+    else:
+        lost_part.refuse(site, wanted.by)
+
+
+async def doubt(site: Site, _wanted: PrimaryLoss) -> None:
+    """Ask who manages the database, if it has somebody, whether another server would take over."""
+    if (managed := database_of(site).failover) is not None:
+        await failover.doubt(site, managed)
+
+
+def _hold(site: Site, lease: Lease, wanted: PrimaryLoss) -> LostPartHold:
+    refuse(site, wanted)
+    if (managed := database_of(site).failover) is not None:
+        return failover.LostMemberHold(site, lease, wanted.by, managed)
+    return PrimaryLossHold(site, lease, wanted)
 
 
 def undo(site: Site, lease: Lease) -> Mapping[str, Any]:
@@ -62,9 +77,10 @@ DB_PRIMARY_LOSS = Fault(
     summary="The database that takes the writes is killed, paused or cut off.",
     target="database",
     parameters=PrimaryLoss,
-    hold=PrimaryLossHold,
+    hold=_hold,
     clock=lost_part.clock,
     undo=undo,
     refuse=refuse,
     alone=lambda site, wanted: lost_part.alone(site, wanted.by),
+    doubt=doubt,
 )

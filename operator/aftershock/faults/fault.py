@@ -83,6 +83,10 @@ def _anything(_site: Site, _wanted: Any) -> None:
     """Refuse nothing."""
 
 
+async def _no_doubt(_site: Site, _wanted: Any) -> None:
+    """Doubt nothing."""
+
+
 def _shared(_site: Site, _wanted: Any) -> Iterable[str]:
     return ()
 
@@ -103,6 +107,9 @@ class Fault(msgspec.Struct, frozen=True):
     `refuse` raises InputError for what the Stack alone shows to be impossible or not allowed; it touches nothing. `alone` names
     what one fault at a time can have while it is held: two faults that name the same may not overlap. (That one is not twice at
     one target at once, the checker sees to.)
+
+    `doubt` raises InputError for what the target itself says to be impossible; it asks, and changes nothing. TargetError where
+    that doesn't answer.
     """
 
     name: str
@@ -114,3 +121,4 @@ class Fault(msgspec.Struct, frozen=True):
     undo: Callable[[Site, Lease], Mapping[str, Any]] = _nothing
     refuse: Callable[[Site, Any], None] = _anything
     alone: Callable[[Site, Any], Iterable[str]] = _shared
+    doubt: Callable[[Site, Any], Awaitable[None]] = _no_doubt

@@ -45,8 +45,8 @@ class LostPartHold(TogetherHold):
     client: str
     """What the client does past the links, as an observer: `a login`."""
 
-    def __init__(self, site: Site, lease: Lease, by: By) -> None:
-        super().__init__(_holds(site, lease, by))
+    def __init__(self, site: Site, lease: Lease, by: By, parts: list[Hold] | None = None) -> None:
+        super().__init__(holds(site, lease, by) if parts is None else parts)
         self.by = by
 
     async def ask(self) -> Answer:
@@ -80,7 +80,8 @@ class LostPartHold(TogetherHold):
             return Answer(alive=False, sound=False, saw=error.problem)
 
 
-def _holds(site: Site, lease: Lease, by: By) -> list[Hold]:
+def holds(site: Site, lease: Lease, by: By) -> list[Hold]:
+    """Return what takes a part away, piece by piece."""
     match by:
         case "kill":
             return [LostHold(site, lease)]
@@ -111,8 +112,8 @@ def refuse(site: Site, by: By) -> None:
 def alone(site: Site, by: By) -> Iterable[str]:
     """Name what no other fault can have meanwhile."""
     if by == "partition":
-        return [being_up(each.name) for each in links_at(site.stack, site.target)]
-    return [processes_of(site.target)]
+        return [being_up(each.name) for part in servers_at(site) for each in links_at(site.stack, part)]
+    return [processes_of(part) for part in servers_at(site)]
 
 
 def _workload(site: Site) -> Workload | None:
@@ -125,6 +126,11 @@ def _workload(site: Site) -> Workload | None:
 
 async def clock(site: Site) -> float:
     """Return this machine's clock, or that of the links' Toxiproxies: the one that is ahead."""
-    links = links_at(site.stack, site.target)
+    links = [each for part in servers_at(site) for each in links_at(site.stack, part)]
     told = [await link.clock(site.at(each.name)) for each in links if each.toxiproxy is not None]
-    return max([*told, time.time()] if _workload(site) else told)
+    return max([*told, time.time()] if any(_workload(site.at(part)) for part in servers_at(site)) else told)
+
+
+def servers_at(site: Site) -> list[str]:
+    """Return what runs as the target: itself, or the servers that a database of that name can have."""
+    return next((each.servers for each in site.stack.spec.databases if each.name == site.target), [site.target])

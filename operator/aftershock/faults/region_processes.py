@@ -5,7 +5,6 @@ has a record of its own in the stack's folder, so the reaper brings each back th
 """
 
 import asyncio
-from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 from aftershock.adapters import processes, supervisor
@@ -15,7 +14,7 @@ from aftershock.faults.fault import Evidence, Site
 from aftershock.faults.process import PATIENCE
 from aftershock.faults.process_hold_down import HoldDownHold
 from aftershock.faults.region_links import LinksHold
-from aftershock.faults.regions import inside, local_in
+from aftershock.faults.regions import inside, local_in, servers
 from aftershock.faults.together import TogetherHold
 
 
@@ -68,9 +67,8 @@ class ProcessesHold(TogetherHold):
 def complete(site: Site, *, databases_only: bool) -> None:
     """Refuse a region of which only a part could be lost, or none: InputError."""
     local = {each.name for each in local_in(site, databases_only=databases_only)}
-    spec = site.stack.spec
-    wanted: Iterable[str] = {each.name for each in spec.databases} & inside(site) if databases_only else inside(site)
-    missing = sorted(set(wanted) - local)
+    wanted = servers(site) & inside(site) if databases_only else inside(site)
+    missing = sorted(wanted - local)
     if missing:
         raise InputError(
             f"{', '.join(missing)} in the region {site.target} can't be taken down and brought back",

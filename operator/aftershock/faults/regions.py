@@ -27,12 +27,17 @@ def links_of(site: Site) -> list[Link]:
 
 
 def local_in(site: Site, *, databases_only: bool = False) -> list[Workload]:
-    """Return the local workloads in the region; of databases, those that bear a database's name."""
-    databases = {database.name for database in site.stack.spec.databases}
+    """Return the local workloads in the region; of databases, those that bear a server's name."""
+    databases = servers(site)
     return [
         one for one in site.stack.spec.workloads
         if one.supervisor is not None and one.name in inside(site) and (not databases_only or one.name in databases)
     ]  # fmt: skip
+
+
+def servers(site: Site) -> set[str]:
+    """Return the names of all servers that databases have, whatever region they are in."""
+    return {server for database in site.stack.spec.databases for server in database.servers}
 
 
 def total(site: Site) -> bool:
@@ -45,4 +50,4 @@ def _parts(site: Site) -> list[tuple[str, str | None]]:
     """Return the name and the region of every part of the stack."""
     spec = site.stack.spec
     workloads = [(part.name, part.region) for part in spec.workloads]
-    return [*workloads, *((part.name, part.region) for part in spec.databases)]
+    return [*workloads, *((server, part.region) for part in spec.databases for server in part.servers)]

@@ -36,11 +36,29 @@ class ToxiproxyServer(Record, frozen=True, kw_only=True):
     restart: Restart | None = None
 
 
+class Member(Record, frozen=True, kw_only=True):
+    """One of the servers that a database can have. `name` is that of its workload; `observer` logs in to this very server; at
+    `url` its manager answers (Patroni's REST API).
+    """
+
+    name: str
+    observer: Secret
+    url: str
+
+
+class Failover(Record, frozen=True, kw_only=True):
+    """Who gives a database another server when its own is lost, and which servers those are."""
+
+    manager: Literal["patroni"]
+    members: list[Member]
+
+
 class Database(Record, frozen=True, kw_only=True):
     """A database, reached directly and not through a pooler: faults need sessions of their own.
 
     `dsn` logs in as the application's role. `observer`, where given, logs in as a role that may use reserved slots and
-    see every session; without it the observer connects as the application's role before anything is injected.
+    see every session; without it the observer connects as the application's role before anything is injected. Where it fails
+    over, `dsn` and `observer` lead to whichever server takes the writes.
     """
 
     name: str
@@ -50,6 +68,12 @@ class Database(Record, frozen=True, kw_only=True):
     dsn: Secret
     observer: Secret | None = None
     region: str | None = None
+    failover: Failover | None = None
+
+    @property
+    def servers(self) -> list[str]:
+        """The names of the workloads that it can be: its own, or those of its members."""
+        return [self.name] if self.failover is None else [each.name for each in self.failover.members]
 
 
 class LinkedService(Record, frozen=True, kw_only=True):

@@ -18,7 +18,7 @@ from aftershock.core.shards import LOST_LISTED
 from aftershock.model.stack import LedgerProbe
 from aftershock.probes.answer import Answer
 from aftershock.probes.connection import Channel, Outcome
-from aftershock.probes.http import TELLING, Means, Note, authorized, why
+from aftershock.probes.http import TELLING, Means, authorized, why
 from aftershock.probes.pulse import Pulse, Request
 from aftershock.probes.readback import Absent, ReadBack
 from aftershock.probes.request import head, parse_url, whole
@@ -29,12 +29,23 @@ _NEVER_SENT = frozenset({"refused", "dns", "unsent"})
 
 
 class Acknowledged:
-    """What became of the writes of one indicator: `acknowledged` has the times of those, nanoseconds, by their numbers."""
+    """What became of the writes of one indicator: `acknowledged` has the times of those, nanoseconds, by their numbers;
+    `unknown` the times at which nobody waited any longer for those of which nothing is known.
+    """
 
-    def __init__(self, pulse: Pulse, note: Note) -> None:
+    def __init__(self, pulse: Pulse, means: Means) -> None:
         self.acknowledged: dict[int, int] = {}
-        self.indeterminate = 0
-        self._pulse, self._note = pulse, note
+        self.unknown: dict[int, int] = {}
+        self._pulse, self._note, self._loop = pulse, means.note, means.loop
+
+    @property
+    def indeterminate(self) -> int:
+        """How many there are of which nothing is known."""
+        return len(self.unknown)
+
+    def doubt(self, request: Request) -> None:
+        """Take down that nobody knows what became of a write."""
+        self.unknown[request.number] = self._loop.now()
 
     def keep(self, request: Request, answer: Answer) -> str | None:
         """Take an answer of 2xx as an acknowledgement; return the kind of failure where it is none after all."""
@@ -46,10 +57,12 @@ class Acknowledged:
             if 200 <= outcome.status < 300:
                 kind = self.keep(request, outcome)
             else:
-                self.indeterminate += not 400 <= outcome.status < 500
+                if not 400 <= outcome.status < 500:
+                    self.doubt(request)
                 kind = f"status-{outcome.status}"
         else:
-            self.indeterminate += kind not in _NEVER_SENT
+            if kind not in _NEVER_SENT:
+                self.doubt(request)
             if kind in TELLING:
                 self._note(why(outcome))
         self._pulse.settle(request, kind)
@@ -62,14 +75,13 @@ class Ledger(Acknowledged):
         self, pulse: Pulse, wanted: LedgerProbe, means: Means, *, name: str, prefix: str, numbers: "count[int]"
     ) -> None:
         url = parse_url(wanted.write)
-        super().__init__(pulse, means.note)
+        super().__init__(pulse, means)
         headers = authorized(wanted.headers, wanted.auth, means.folder)
         self._name = name
         self._prefix = prefix
         self._numbers = numbers
         self._start = head("POST", url, {"Content-Type": "application/json", **headers})
         self._channel = Channel(means.peer(url), self.heard, resend=False)
-        self._loop = means.loop
         self._read_back = ReadBack(wanted.read, headers, means.peer, prefix)
 
     def send(self, request: Request) -> None:
@@ -82,7 +94,7 @@ class Ledger(Acknowledged):
     def abandon(self, request: Request) -> None:
         """Let go: the request's time is over, and nobody knows what became of the write."""
         self._channel.abandon(request)
-        self.indeterminate += 1
+        self.doubt(request)
 
     def keep(self, request: Request, answer: Answer) -> None:
         """Take it as it is."""

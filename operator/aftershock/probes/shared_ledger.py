@@ -3,7 +3,8 @@ acknowledged writes were lost against another's.
 
 Each write says which one it replaced; so what was written makes a tree for each row. A write that nobody replaced, and that is
 not what stands there in the end, is *lost*: its writer was told that it is kept, and nobody who came after had seen it. The
-service keeps a log of conflicts, which has to name the same ones. What is in one and not in the other is *disputed*.
+service keeps a log of conflicts, which has to name the same ones. What is in one and not in the other is *disputed*. Where a
+write may have replaced it of which nobody knows what became, the log decides: who wrote that was not told what it replaced.
 
 The end is what all entry points agree on: as long as they don't, regions that were cut from each other have not come together.
 """
@@ -26,6 +27,9 @@ from aftershock.probes.pulse import Pulse, Request
 from aftershock.probes.readback import AGAIN, ATTEMPT, PATIENCE
 from aftershock.probes.request import head, parse_url, whole
 from aftershock.probes.schedule import SECOND
+
+LATE = 10 * SECOND
+"""Nanoseconds for which a service may go on with a write after its client has stopped waiting for it."""
 
 
 class Replaced(msgspec.Struct):
@@ -61,9 +65,9 @@ class SharedLedger(Acknowledged):
     def __init__(
         self, pulse: Pulse, wanted: SharedLedgerProbe, means: Means, *, name: str, prefix: str, numbers: "count[int]"
     ) -> None:
-        super().__init__(pulse, means.note)
+        super().__init__(pulse, means)
         headers = authorized(wanted.headers, wanted.auth, means.folder)
-        self._name, self._loop = name, means.loop
+        self._name = name
         self._prefix, self._numbers = prefix, numbers
         self._ids = [f"{prefix}row-{number}" for number in range(wanted.keys)]
         self._sides = [_Side(each, headers, means, self.heard) for each in wanted.sides]
@@ -75,20 +79,22 @@ class SharedLedger(Acknowledged):
         """Write now; never block."""
         request.number = number = next(self._numbers)
         side = self._sides[number % len(self._sides)]
-        id_ = self._ids[number // len(self._sides) % len(self._ids)]
-        side.put(request, id_, f"{self._prefix}{number}")
+        side.put(request, self._ids[self._row(number)], f"{self._prefix}{number}")
+
+    def _row(self, number: int) -> int:
+        return number // len(self._sides) % len(self._ids)
 
     def abandon(self, request: Request) -> None:
         """Let go: the request's time is over, and nobody knows what became of the write."""
         self._sides[request.number % len(self._sides)].writing.abandon(request)
-        self.indeterminate += 1
+        self.doubt(request)
 
     def keep(self, request: Request, answer: Answer) -> str | None:
         """Take down what it replaced; one that doesn't say so is none."""
         try:
             before = msgspec.json.decode(answer.body, type=Replaced).replaced
         except (msgspec.DecodeError, UnicodeDecodeError):
-            self.indeterminate += 1
+            self.doubt(request)
             self._note('an acknowledgement does not say what was replaced: {"replaced": …} is expected')
             return "body"
         self.acknowledged[request.number] = self._loop.now()
@@ -138,8 +144,10 @@ class SharedLedger(Acknowledged):
     def _counted(self, found: "_Round") -> Ledgered:
         acknowledged = {f"{self._prefix}{number}": at for number, at in self.acknowledged.items()}
         final = {text for text in found.texts.values() if text is not None}
-        gone = lost(acknowledged, self._replaced, final)
+        absent = lost(acknowledged, self._replaced, final)
         logged = {text for log in found.logs.values() for text in log if text in acknowledged}
+        unsure = self._perhaps_replaced(absent)
+        gone = (absent - unsure) | (unsure & logged)
         times = sorted((acknowledged[text] / SECOND, text) for text in gone)
         return msgspec.structs.replace(
             self._record(read=True, saw=f"{len(self._sides)} sides agree"),
@@ -149,6 +157,17 @@ class SharedLedger(Acknowledged):
             newest_lost=times[-1][0] if times else None,
             disputed=sorted(gone ^ logged)[:LOST_LISTED],
         )
+
+    def _perhaps_replaced(self, absent: Iterable[str]) -> set[str]:
+        """Return those that a write may have replaced of which nothing is known. Whether it did, only the log can say."""
+        unknown: dict[int, int] = {}  # by row: until when such a write may have been carried out
+        for number, at in self.unknown.items():
+            row = self._row(number)
+            unknown[row] = max(unknown.get(row, 0), at + LATE)
+        numbers = {text: int(text.removeprefix(self._prefix)) for text in absent}
+        return {
+            text for text, number in numbers.items() if self.acknowledged[number] < unknown.get(self._row(number), 0)
+        }
 
     def _record(self, *, read: bool, saw: str) -> Ledgered:
         return Ledgered(

@@ -273,8 +273,12 @@ def longest_outage(judgement: Judgement) -> tuple[str, str]:
     judged = [each for each in judgement.recovery if each.indicator in _judged(judgement)]
     broken = [each for each in judged or judgement.recovery if each.began is not None]
     if not broken:
-        others = [each.indicator for each in judgement.recovery if each.began is not None]
-        aside = f"; {', '.join(others)} had, which it doesn't judge" if others else ""
+        others = [
+            f"{each.indicator} {interval(each.rto, 'not over')}"
+            for each in judgement.recovery
+            if each.began is not None
+        ]
+        aside = f"; not judged: {', '.join(others)}" if others else ""
         return "none", f"nothing that era {judgement.era} judges had one{aside}" if judged else "no indicator had one"
     open_ended = next((each for each in broken if each.rto is None), None)
     if open_ended is not None:

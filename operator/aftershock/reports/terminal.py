@@ -110,7 +110,9 @@ def _recovery_lines(history: History, judgement: Judgement) -> Iterator[str]:
     yield f"outage: {length} ({one_line(whose)})"
     for each in judgement.recovery:
         if each.after_healing is not None:
-            yield f"  {one_line(each.indicator)}: back {interval(each.after_healing)} after healing"
+            early = each.after_healing.high == 0
+            when = "before the fault was healed" if early else f"{interval(each.after_healing)} after healing"
+            yield f"  {one_line(each.indicator)}: out for {interval(each.rto, 'not over')}, back {when}"
     if alive := survival(judgement):
         yield f"survives the fault for: {alive[0]} ({one_line(alive[1])})"
     for ledger in ledgers(history):

@@ -12,7 +12,7 @@ import msgspec
 from aftershock.adapters import catalog, home
 from aftershock.core.history import History
 from aftershock.core.plan import Plan, compile_plan
-from aftershock.errors import InputError
+from aftershock.errors import InputError, TargetError
 from aftershock.faults.fault import Parameters, Site
 from aftershock.faults.registry import FAULTS
 from aftershock.model.against import check_against
@@ -76,6 +76,22 @@ class Request(msgspec.Struct, frozen=True):
             each = self._injection(number)
             each.fault.refuse(each.site, each.parameters)
         self._refuse_two_at_once()
+
+    async def doubt(self) -> list[str]:
+        """Ask the targets, changing nothing, whether the faults can be held; return which could not be asked, a line each.
+
+        InputError where one says no.
+        """
+        unasked = []
+        for number in range(len(self.plan.steps)):
+            each = self._injection(number)
+            try:
+                await each.fault.doubt(each.site, each.parameters)
+            except TargetError as error:
+                unasked.append(
+                    f"{each.step.fault} at {each.step.target} can be refused when it runs: {error.problem}; {error.advice}"
+                )
+        return unasked
 
     def _refuse_two_at_once(self) -> None:
         """Raise InputError where two faults need, at the same time, what only one of them can have."""

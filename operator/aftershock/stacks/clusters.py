@@ -18,9 +18,8 @@ _PORT = 5432
 def make(wanted: Values, ground: Place, layout: Layout, progress: Progress) -> None:
     """Make the databases that are not there yet: primaries, then the replicas of them. Nothing of the stack may run."""
     for database in wanted.primaries():
-        cluster = ground.make_cluster(database.name, unprivileged())
-        if cluster.exists():
-            _gone(cluster)
+        cluster = _whole(database, ground)
+        if cluster is None:
             continue
         for replica in _replicas(wanted, database):  # of another primary, which is no more
             shutil.rmtree(ground.cluster(replica.name), ignore_errors=True)
@@ -29,18 +28,44 @@ def make(wanted: Values, ground: Place, layout: Layout, progress: Progress) -> N
             cluster,
             layout.passwords[f"{database.name}/{postgres.SUPERUSER}"],
             _statements(
-                database, layout, replicated=bool(_replicas(wanted, database)), merging=wanted.merging(database)
+                database,
+                layout,
+                replicated=bool(_replicas(wanted, database)) or database.failover is not None,
+                merging=wanted.merging(database),
             ),
             {processes.MARK: str(ground.folder)},
         )
+        # Each member has its copy from the start: of two that find nobody, both would make a database of their own.
+        for other in database.failover.members[1:] if database.failover else ():
+            replication.double(cluster, ground.cluster(other), {processes.MARK: str(ground.folder)})
     for database in wanted.primaries():
         _follow(database, _replicas(wanted, database), ground, layout, progress)
 
 
+def _whole(database: Database, ground: Place) -> Path | None:
+    """Return the cluster that a primary needs made, None where it has one. Of several members one is enough, if they have run
+    before: what manages them copies it.
+    """
+    members = database.failover.members if database.failover else [database.name]
+    clusters = [ground.make_cluster(each, unprivileged()) for each in members]
+    there = [each for each in clusters if each.exists()]
+    if database.failover and len(there) < len(clusters):
+        agreed = ground.store(database.failover.store)
+        if not there or not agreed.exists():  # they have never run, or nothing is left of what they have agreed on
+            for each in (*there, agreed):
+                shutil.rmtree(each, ignore_errors=True)
+            there = []
+    for each in there:
+        _gone(each)
+    return None if there else clusters[0]
+
+
 def commands(wanted: Values, ground: Place, layout: Layout) -> dict[str, list[str]]:
-    """Return the command lines of the servers, by database."""
+    """Return the command lines of the servers, by database; one that fails over is its manager's business."""
     lines = {}
     for each in wanted.databases:
+        if each.failover is not None:
+            continue
         primary, cluster = wanted.primary(each), ground.cluster(each.name)
         settings = {**primary.settings, **each.settings}
         if each.through is not None:

@@ -6,14 +6,14 @@ from urllib.parse import urlsplit
 
 from aftershock.model.problem import Path as Way
 from aftershock.model.problem import choose
-from aftershock.stacks.parts import CLIENT, Service, Values, named, urls
+from aftershock.stacks.parts import CLIENT, SYNCHRONOUS, Service, Values, named, urls
 
 Contradictions = Iterator[tuple[Way, str, str]]
 """Each as the way to a field, what is wrong with it, and what would do."""
 
 _OURS = {
     "config_file", "data_directory", "dynamic_shared_memory_type", "hba_file", "listen_addresses", "port",
-    "primary_conninfo", "primary_slot_name", "unix_socket_directories",
+    "primary_conninfo", "primary_slot_name", "synchronized_standby_slots", "unix_socket_directories",
 }  # fmt: skip
 _OURS_OF_CACHES = {"bind", "dir", "port", "requirepass", "unixsocket"}
 
@@ -26,6 +26,7 @@ def contradictions(values: Values) -> Contradictions:
         _links,
         _databases,
         _merging,
+        _failing_over,
         _services,
         _gateways,
         _resolver,
@@ -50,6 +51,7 @@ def _names(values: Values) -> Contradictions:
 
 def _regions(values: Values) -> Contradictions:
     told = [("databases", place, each.region) for place, each in enumerate(values.databases)]
+    told += [("stores", place, each.region) for place, each in enumerate(values.stores)]
     told += [("caches", place, each.region) for place, each in enumerate(values.caches)]
     told += [("services", place, each.region) for place, each in enumerate(values.services)]
     told += [("gateways", place, each.region) for place, each in enumerate(values.gateways)]
@@ -63,8 +65,7 @@ def _regions(values: Values) -> Contradictions:
 
 
 def _links(values: Values) -> Contradictions:
-    groups = (values.databases, values.caches, values.services, values.gateways)
-    parts = [each.name for group in groups for each in group]
+    parts = list(values.regions_of_parts())
     proxies = [each.name for each in values.toxiproxies]
     for place, link in enumerate(values.links):
         for field, found, known in (
@@ -109,6 +110,28 @@ def _merging(values: Values) -> Contradictions:
             yield (*way, "through"), found, choose(database.through or "", ways, "add such a link")
         if database.settings.get("wal_level") != "logical":
             yield (*way, "settings"), "no `wal_level: logical`", "add it: nothing can be taken over otherwise"
+
+
+def _failing_over(values: Values) -> Contradictions:
+    stores = [each.name for each in values.stores]
+    for place, database in enumerate(values.databases):
+        if (failover := database.failover) is None:
+            continue
+        way: Way = ("databases", place, "failover")
+        if database.role != "primary":
+            yield way, "found on a replica", "a replica can be had again: leave it out"
+        if len(failover.members) != 2:
+            yield (*way, "members"), f"found {len(failover.members)}", "name two servers, each by a name of its own"
+        if failover.store not in stores:
+            yield (
+                (*way, "store"),
+                f"`{failover.store}` is not there",
+                choose(failover.store, stores, "add it to `stores`"),
+            )
+        if any(each.of == database.name for each in values.databases):
+            yield way, "another database follows this one", "its own members follow each other: leave the replica out"
+        if failover.env.get(SYNCHRONOUS, "off") not in {"on", "off"}:
+            yield (*way, "env", SYNCHRONOUS), f"found {failover.env[SYNCHRONOUS]!r}", "write on or off"
 
 
 def _resolver(values: Values) -> Contradictions:
@@ -194,6 +217,7 @@ def _gateways(values: Values) -> Contradictions:
 
 def _switches(values: Values) -> Contradictions:
     switches = {service.name: list(service.env) for service in values.services}
+    switches |= {each.name: list(failover.env) for each, failover in values.failing_over()}
     for place, setting in enumerate(values.settings):
         known = switches.get(setting.workload, [])
         if setting.env not in known:

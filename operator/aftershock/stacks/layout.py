@@ -18,7 +18,8 @@ CACHES_OWN = "default"
 class Programs:
     """What is run: command lines, by program. `account` is the user that databases run as, None for our own.
 
-    `installed`: paths of programs that were found on this machine, by their names.
+    `installed`: paths of programs that were found on this machine, by their names. `lent`: how a program of this Python is run
+    as the servers' account: what comes before it, and as whom it is to be started.
     """
 
     python: str
@@ -26,6 +27,7 @@ class Programs:
     databases: Mapping[str, list[str]]
     account: str | None
     installed: Mapping[str, str]
+    lent: tuple[list[str], str | None] = ([], None)
 
 
 @dataclass(frozen=True)
@@ -62,8 +64,14 @@ class Layout:
 
 
 def wanted_ports(values: Values) -> list[str]:
-    """Return the names of all that listen: parts and links."""
-    return list(named(values).values())
+    """Return the names of all that listen: parts and links, and what manages a database's member."""
+    managers = [manager(name) for _, failover in values.failing_over() for name in failover.members]
+    return [*named(values).values(), *managers]
+
+
+def manager(member: str) -> str:
+    """Return what the port is called at which a member's manager answers. No part can have that name."""
+    return f"{member}:manager"
 
 
 def hosts(values: Values) -> dict[str, str]:
@@ -84,6 +92,7 @@ def shared(values: Values, ports: Mapping[str, int]) -> dict[str, int]:
 def wanted_passwords(values: Values) -> list[str]:
     """Return the keys of `Layout.passwords`. A replica has its primary's roles."""
     followed = {each.of for each in values.databases} | {each.merges for each in values.databases}
+    followed |= {each.name for each, _ in values.failing_over()}
     keys = []
     for each in values.primaries():
         roles = (each.user, postgres.SUPERUSER, *([postgres.REPLICATION] if each.name in followed else []))

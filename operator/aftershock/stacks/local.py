@@ -18,7 +18,7 @@ from pathlib import Path
 from aftershock.adapters import supervisor
 from aftershock.errors import InputError, StackError, TargetError
 from aftershock.model.stack import SupervisorControl
-from aftershock.stacks import clusters, installed, ports, postgres, processes, ready, toxiproxy, values
+from aftershock.stacks import clusters, installed, patroni, ports, postgres, processes, ready, toxiproxy, values
 from aftershock.stacks.account import unprivileged
 from aftershock.stacks.layout import REAPER, Layout, Programs, hosts, shared, wanted_passwords, wanted_ports
 from aftershock.stacks.parts import CLIENT, Values
@@ -196,12 +196,20 @@ def _programs(wanted: Values, ground: Place, progress: Progress) -> Programs:
         progress(f"building Toxiproxy {toxiproxy.VERSION}, once for this machine (about 30 s)")
     built = toxiproxy.program({processes.MARK: str(ground.folder)})
     account = unprivileged()
-    return Programs(sys.executable, str(built), {}, account.name if account else None, there)
+    lent = patroni.lent(sys.executable, account) if wanted.failing_over() else ([], None)
+    return Programs(sys.executable, str(built), {}, account.name if account else None, there, lent)
 
 
 def needed(wanted: Values) -> list[str]:
     """Return the programs that a stack needs installed."""
-    kinds = {"haproxy": wanted.gateways, "redis-server": wanted.caches, "gdnsd": wanted.resolver}
+    failing_over = wanted.failing_over()
+    kinds = {
+        "haproxy": [*wanted.gateways, *failing_over],
+        "redis-server": wanted.caches,
+        "gdnsd": wanted.resolver,
+        "patroni": failing_over,
+        "etcd": wanted.stores,
+    }
     return [name for name, parts in kinds.items() if parts]
 
 
@@ -237,6 +245,12 @@ def _write(wanted: Values, ground: Place, layout: Layout, programs: Programs, sw
         write(ground.folder / name, text)
     if wanted.resolver is not None:
         ground.make_resolver(wanted.resolver.name, resolver(wanted, layout), unprivileged())
+    for store in wanted.stores:
+        ground.make_store(store.name)
+    for database, failover in wanted.failing_over():
+        for name in failover.members:
+            config = patroni.member(wanted, database, name, layout, str(ground.cluster(name)))
+            ground.make_member(name, {patroni.CONFIG: config, patroni.KEEPING: patroni.keeping()}, unprivileged())
     user = pwd.getpwuid(os.geteuid()).pw_name if os.geteuid() == 0 else str(os.geteuid())
     whole = replace(programs, databases=clusters.commands(wanted, ground, layout))
     write(ground.config, supervisord(wanted, layout, whole, user))

@@ -13,6 +13,35 @@ from aftershock.model.stack import Indicator, Setting
 
 CLIENT = "client"
 """Where a link begins that no part stands before."""
+SYNCHRONOUS = "SYNCHRONOUS"
+"""The switch of a database that fails over."""
+
+
+class Failover(Record, frozen=True, kw_only=True):
+    """How a database comes to have another server when its own is lost: Patroni, with what it has to agree on in `store`.
+
+    `members`: its servers, two of them. The database's own name is that of the door which leads to whichever takes the writes.
+    Links between door, members and store lie in between where the stack has such. `env` are switches: `SYNCHRONOUS`, `on` or
+    `off`, tells whether a write is acknowledged only when both servers have it.
+    """
+
+    manager: Literal["patroni"]
+    store: str
+    members: list[str]
+    env: dict[str, str] = {}
+
+    @property
+    def synchronous(self) -> bool:
+        """Whether a write is acknowledged only when both servers have it."""
+        return self.env.get(SYNCHRONOUS) == "on"
+
+
+class Store(Record, frozen=True, kw_only=True):
+    """What keeps the few facts that servers have to agree on, as who of them takes the writes."""
+
+    name: str
+    program: Literal["etcd"]
+    region: str | None = None
 
 
 class Database(Record, frozen=True, kw_only=True):
@@ -33,6 +62,7 @@ class Database(Record, frozen=True, kw_only=True):
     through: str | None = None
     region: str | None = None
     settings: dict[str, str] = {}
+    failover: Failover | None = None
 
 
 class Cache(Record, frozen=True, kw_only=True):
@@ -117,6 +147,7 @@ class Values(Record, frozen=True, kw_only=True):
     environment: Literal["test", "staging"]
     regions: list[str] = []
     databases: list[Database]
+    stores: list[Store] = []
     caches: list[Cache] = []
     services: list[Service]
     gateways: list[Gateway] = []
@@ -142,6 +173,14 @@ class Values(Record, frozen=True, kw_only=True):
         """Return the databases that follow nobody."""
         return [each for each in self.databases if each.role == "primary"]
 
+    def failing_over(self) -> list[tuple[Database, Failover]]:
+        """Return the databases that have another server when theirs is lost."""
+        return [(each, each.failover) for each in self.databases if each.failover is not None]
+
+    def way(self, from_: str, to: str) -> str:
+        """Return by what name one part reaches another: that of the link between them, or its own where there is none."""
+        return next((link.name for link in self.links if (link.from_, link.to) == (from_, to)), to)
+
     def merging(self, database: Database) -> bool:
         """Tell whether the primary takes over what another one writes, or has its writes taken over."""
         return database.merges is not None or any(each.merges == database.name for each in self.databases)
@@ -153,8 +192,13 @@ class Values(Record, frozen=True, kw_only=True):
 
     def region_of(self, link: Wire) -> str | None:
         """Return the region that a link leads into."""
-        groups = (self.databases, self.caches, self.services, self.gateways)
-        return next((each.region for group in groups for each in group if each.name == link.to), None)
+        return self.regions_of_parts().get(link.to)
+
+    def regions_of_parts(self) -> dict[str, str | None]:
+        """Return the parts that run, all but Toxiproxies and the resolver: their regions, by name."""
+        groups = (self.services, self.databases, self.stores, self.caches, self.gateways)
+        parts = {each.name: each.region for group in groups for each in group}
+        return parts | {name: each.region for each, failover in self.failing_over() for name in failover.members}
 
     def behind(self, link: str) -> Database:
         """Return the database that a link leads to, which is known to be one."""
@@ -174,8 +218,9 @@ def fill(url: str, addresses: Mapping[str, str]) -> str:
 def named(values: Values) -> dict[Way, str]:
     """Return the names of all parts and links, by the fields that hold them."""
     single: dict[Way, str] = {("resolver", "name"): values.resolver.name} if values.resolver else {}
-    parts: dict[str, Sequence[Database | Cache | Service | Gateway | Toxiproxy | Wire]] = {
+    parts: dict[str, Sequence[Database | Store | Cache | Service | Gateway | Toxiproxy | Wire]] = {
         "databases": values.databases,
+        "stores": values.stores,
         "caches": values.caches,
         "services": values.services,
         "gateways": values.gateways,
@@ -185,7 +230,13 @@ def named(values: Values) -> dict[Way, str]:
     many: dict[Way, str] = {
         (field, place, "name"): each.name for field, listed in parts.items() for place, each in enumerate(listed)
     }
-    return {**many, **single}
+    members: dict[Way, str] = {
+        ("databases", place, "failover", "members", number): name
+        for place, each in enumerate(values.databases)
+        if each.failover
+        for number, name in enumerate(each.failover.members)
+    }
+    return {**many, **members, **single}
 
 
 def urls(indicator: Indicator) -> dict[Way, str]:

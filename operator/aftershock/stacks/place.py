@@ -65,6 +65,10 @@ class Place:
         """Return the folder of a database's cluster: its parent belongs to the servers' account."""
         return self.folder / "postgresql" / database / "data"
 
+    def store(self, name: str) -> Path:
+        """Return the folder of what a store keeps."""
+        return self.folder / "stores" / name
+
     @property
     def socket(self) -> Path:
         """Supervisord's socket: in the folder, or where that path is too long for a socket, in a private one of our own."""
@@ -108,6 +112,19 @@ class Place:
         for path, text in files.items():
             write(folder / path, text)
             give(folder / path, account)
+
+    def make_member(self, name: str, files: Mapping[str, str], account: Account | None) -> None:
+        """Write what a database's member reads, beside its cluster, for its account alone: there are secrets in it."""
+        folder = self.cluster(name).parent
+        self._for_servers(folder, account)
+        for path, text in files.items():
+            write(folder / path, text)
+            give(folder / path, account)
+
+    def make_store(self, name: str) -> None:
+        """Make the folder of what a store keeps."""
+        for each in (self.folder / "stores", self.store(name)):
+            each.mkdir(mode=0o700, exist_ok=True)
 
     def _for_servers(self, folder: Path, account: Account | None) -> None:
         folder.mkdir(mode=0o700, exist_ok=True)

@@ -8,7 +8,7 @@ from http.client import HTTPConnection, HTTPException
 from aftershock.adapters import supervisor
 from aftershock.adapters.supervisor import Info
 from aftershock.errors import TargetError
-from aftershock.stacks import processes
+from aftershock.stacks import patroni, processes
 from aftershock.stacks.layout import HOST, REAPER, Layout
 from aftershock.stacks.parts import CLIENT, Values
 
@@ -50,6 +50,7 @@ def missing_now(values: Values, layout: Layout) -> list[tuple[str, str]]:
         return [("supervisord", error.problem)]
     return [
         *_proxies(values, layout),
+        *_failing_over(values, layout),
         *_services(values, layout),
         *_gateways(values, layout),
         *_resolver(values, layout),
@@ -81,6 +82,14 @@ def _proxies(values: Values, layout: Layout) -> Iterator[tuple[str, str]]:
             proxy = found.get(link.name)
             if link.toxiproxy == toxiproxy.name and (not isinstance(proxy, dict) or not proxy.get("enabled")):
                 raise NotReady(f"the Toxiproxy {toxiproxy.name} has no open proxy for {link.name}", toxiproxy.name)
+
+
+def _failing_over(values: Values, layout: Layout) -> Iterator[tuple[str, str]]:
+    """Ask what manages each database: it is up with one member, but could not fail over."""
+    for database, failover in values.failing_over():
+        patroni.agree(failover, layout)
+        if why := patroni.missing(failover, layout) or patroni.uncarried(values, database, failover, layout):
+            yield failover.members[0], f"{database.name} can't fail over yet: {why}"
 
 
 def _services(values: Values, layout: Layout) -> Iterator[tuple[str, str]]:

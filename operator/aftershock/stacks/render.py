@@ -8,9 +8,9 @@ from typing import Any
 
 from aftershock.model.metadata import API_VERSION
 from aftershock.model.write import dump_yaml, to_tree
-from aftershock.stacks import gdnsd, haproxy, postgres, redis
-from aftershock.stacks.layout import CACHES_OWN, Layout, wanted_ports
-from aftershock.stacks.parts import CLIENT, Cache, Database, Resolver, Service, Values, fill, urls
+from aftershock.stacks import gdnsd, haproxy, patroni, postgres, redis
+from aftershock.stacks.layout import CACHES_OWN, Layout, manager, wanted_ports
+from aftershock.stacks.parts import CLIENT, Cache, Database, Failover, Resolver, Service, Values, fill, urls
 
 
 def secret_files(values: Values, layout: Layout) -> dict[str, str]:
@@ -20,7 +20,8 @@ def secret_files(values: Values, layout: Layout) -> dict[str, str]:
     files = {}
     for database in values.databases:
         files[f"{database.name}.dsn"] = _dsn(values, layout, database, database.name)
-        files[f"{database.name}.observer.dsn"] = _observer(values, layout, database)
+        for name in (database.name, *(database.failover.members if database.failover else ())):
+            files[f"{name}.observer.dsn"] = _observer(values, layout, database, name)
     for cache in values.caches:
         password = layout.passwords[f"{cache.name}/{CACHES_OWN}"]
         files[f"{cache.name}.url"] = redis.url(layout.address(cache.name), password)
@@ -62,9 +63,9 @@ def _dsn(values: Values, layout: Layout, database: Database, door: str) -> str:
     return postgres.dsn(layout.ports[door], primary.user, password, primary.database)
 
 
-def _observer(values: Values, layout: Layout, database: Database) -> str:
+def _observer(values: Values, layout: Layout, database: Database, door: str) -> str:
     password = layout.passwords[f"{values.primary(database).name}/{postgres.SUPERUSER}"]
-    return postgres.dsn(layout.ports[database.name], postgres.SUPERUSER, password, postgres.SUPERUSER)
+    return postgres.dsn(layout.ports[door], postgres.SUPERUSER, password, postgres.SUPERUSER)
 
 
 def proxies(values: Values, layout: Layout, toxiproxy: str) -> str:
@@ -90,6 +91,12 @@ def configurations(values: Values, layout: Layout) -> dict[str, str]:
     for gateway in values.gateways:
         doors = {values.link(link).to: layout.address(link) for link in gateway.to}
         files[f"{gateway.name}.cfg"] = haproxy.configuration(gateway, layout.address(gateway.name), doors)
+    for database, failover in values.failing_over():
+        members = {
+            name: (layout.address(values.way(database.name, name)), layout.address(manager(name)))
+            for name in failover.members
+        }
+        files[f"{database.name}.cfg"] = patroni.door(layout.address(database.name), members)
     return files
 
 
@@ -132,7 +139,7 @@ def stack(values: Values, layout: Layout) -> str:
             {"name": each.name, "url": layout.url(each.name), "restart": {"supervisor": control[each.name]}}
             for each in values.toxiproxies
         ],
-        "databases": [_database(each) for each in values.databases],
+        "databases": [_database(each, layout) for each in values.databases],
         **({"caches": [_cache(each) for each in values.caches]} if values.caches else {}),
         "links": [
             {"name": link.name, "toxiproxy": link.toxiproxy, "proxy": link.name, "from": link.from_, "to": link.to}
@@ -150,21 +157,28 @@ def stack(values: Values, layout: Layout) -> str:
 
 def workloads(values: Values) -> dict[str, str | None]:
     """Return the parts that faults of workloads may hit, all but Toxiproxies: their regions, by name."""
-    groups = (values.services, values.databases, values.caches, values.gateways)
-    parts = {each.name: each.region for group in groups for each in group}
-    return {**parts, **({values.resolver.name: None} if values.resolver else {})}
+    return {**values.regions_of_parts(), **({values.resolver.name: None} if values.resolver else {})}
 
 
 def _in_region(region: str | None) -> dict[str, str]:
     return {} if region is None else {"region": region}
 
 
-def _database(each: Database) -> dict[str, Any]:
+def _database(each: Database, layout: Layout) -> dict[str, Any]:
     return {
         "name": each.name, "engine": each.engine, "role": each.role, **({"of": each.of} if each.of else {}),
         **_in_region(each.region),
         "dsn": {"file": f"secrets/{each.name}.dsn"}, "observer": {"file": f"secrets/{each.name}.observer.dsn"},
+        **({"failover": _failover(each.failover, layout)} if each.failover else {}),
     }  # fmt: skip
+
+
+def _failover(failover: Failover, layout: Layout) -> dict[str, Any]:
+    members = [
+        {"name": name, "observer": {"file": f"secrets/{name}.observer.dsn"}, "url": layout.url(manager(name))}
+        for name in failover.members
+    ]
+    return {"manager": failover.manager, "members": members}
 
 
 def _cache(each: Cache) -> dict[str, Any]:

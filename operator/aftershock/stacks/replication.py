@@ -59,6 +59,14 @@ def follow(data: Path, replica: str, source: Source, environment: Mapping[str, s
         made.rename(data)
 
 
+def double(data: Path, to: Path, environment: Mapping[str, str]) -> None:
+    """Make `to` the same cluster as `data`, whole or not at all. No server of it may run, nor have been killed."""
+    with postgres.scratch(to.parent) as scratch:
+        made = scratch / "data"
+        postgres.run(["cp", "-a", data, made], environment)
+        made.rename(to)
+
+
 def following(data: Path, replica: str, host: str, port: int) -> dict[str, str]:
     """Return the settings of a replica's server that follows the primary at `host`:`port`."""
     return {

@@ -4,6 +4,7 @@ import shlex
 from collections.abc import Iterator, Mapping
 
 from aftershock.errors import StackError
+from aftershock.stacks import patroni
 from aftershock.stacks.layout import HOST, REAPER, Layout, Programs
 from aftershock.stacks.parts import Service, Values
 
@@ -54,15 +55,29 @@ def supervisord(values: Values, layout: Layout, programs: Programs, user: str) -
 
 
 def _servers(values: Values, layout: Layout, programs: Programs) -> Iterator[str]:
-    for database in values.databases:
-        command = programs.databases[database.name]
-        yield _section(layout, database.name, command, stop="INT", patience=5, user=programs.account)
+    for name, command in programs.databases.items():
+        yield _section(layout, name, command, stop="INT", patience=5, user=programs.account)
+    yield from _failing_over(values, layout, programs)
     if (resolver := values.resolver) is not None:
         command = [programs.installed[resolver.program], "-c", str(layout.folder / "dns" / resolver.name), "start"]
         yield _section(layout, resolver.name, command, user=programs.account)
     for cache in values.caches:
         config = layout.folder / "secrets" / f"{cache.name}.conf"
         yield _section(layout, cache.name, [programs.installed["redis-server"], str(config)])
+
+
+def _failing_over(values: Values, layout: Layout, programs: Programs) -> Iterator[str]:
+    for store in values.stores:
+        kept = str(layout.folder / "stores" / store.name)
+        yield _section(layout, store.name, patroni.store(store, layout, programs.installed[store.program], kept))
+    before, user = programs.lent
+    for database, failover in values.failing_over():
+        for name in failover.members:
+            folder = layout.folder / "postgresql" / name
+            command = patroni.kept(programs.python, programs.installed[failover.manager], folder)
+            yield _section(layout, name, [*before, *command], patience=10, user=user)
+        command = [programs.installed["haproxy"], "-db", "-f", str(layout.config(database.name, "cfg"))]
+        yield _section(layout, database.name, command)
 
 
 def _ours(values: Values, layout: Layout, programs: Programs) -> Iterator[str]:

@@ -12,7 +12,7 @@ from aftershock.model.problem import Invalid, choose
 from aftershock.model.stack import Setting
 from aftershock.model.yaml12 import read as read_yaml
 from aftershock.stacks.contradictions import contradictions
-from aftershock.stacks.parts import Service, Values
+from aftershock.stacks.parts import Database, Service, Values
 
 
 def eras() -> list[str]:
@@ -59,8 +59,20 @@ def switch(values: Values, switched: Mapping[str, str]) -> Values:
             known = dict.fromkeys([each.env for each in values.settings])
             advice = choose(name, list(known)) if known else "its services have no switches"
             raise InputError(f"the stack of era {values.era} has no setting {name!r}", advice)
-        values = msgspec.structs.replace(values, services=_switched(values.services, found, value))
+        values = msgspec.structs.replace(
+            values,
+            services=_switched(values.services, found, value),
+            databases=[_failing_over(each, found, value) for each in values.databases],
+        )
     return values
+
+
+def _failing_over(database: Database, found: Sequence[Setting], value: str) -> Database:
+    turned = {one.env: value for one in found if one.workload == database.name}
+    if database.failover is None or not turned:
+        return database
+    failover = msgspec.structs.replace(database.failover, env={**database.failover.env, **turned})
+    return msgspec.structs.replace(database, failover=failover)
 
 
 def _switched(services: Sequence[Service], found: Sequence[Setting], value: str) -> list[Service]:

@@ -22,6 +22,7 @@ from aftershock.model.stack import (
     BasicAuth,
     Cache,
     Database,
+    Failover,
     GdnsdControl,
     HttpAuth,
     HttpProbe,
@@ -29,6 +30,7 @@ from aftershock.model.stack import (
     LedgerProbe,
     Link,
     LinkedService,
+    Member,
     Node,
     PidFileControl,
     PromqlProbe,
@@ -60,6 +62,18 @@ def _database_of(database: Database) -> Findings:
         yield ("of",), "missing for a replica", "name the database that it follows"
     if database.role == "primary" and database.of is not None:
         yield ("of",), "found on a primary", "write `role: replica`, or leave it out"
+
+
+@also(Cel("!has(self.failover) || self.role == 'primary'", "only what takes writes fails over", at=".failover"))
+def _fails_over(database: Database) -> Findings:
+    if database.failover is not None and database.role != "primary":
+        yield ("failover",), "found on a replica", "only what takes writes fails over: leave it out"
+
+
+@also(members={"minItems": 2})
+def _several_members(failover: Failover) -> Findings:
+    if len(failover.members) < 2:
+        yield ("members",), f"found {len(failover.members)}", "name two servers or more: from one nobody can take over"
 
 
 _OF_A_SERVICE = ("toxiproxy", "proxy", "listen", "upstream")
@@ -305,7 +319,9 @@ RULES: Rules = {
     SupervisorControl: (texts(url=names.supervisor_url, program=names.called),),
     PidFileControl: (texts(path=names.something),),
     ToxiproxyServer: (texts(name=names.label, url=names.url),),
-    Database: (texts(name=names.label, region=names.label), _database_of),
+    Database: (texts(name=names.label, region=names.label), _database_of, _fails_over),
+    Failover: (once("members"), _several_members),
+    Member: (texts(name=names.label, url=names.url),),
     Cache: (texts(name=names.label, region=names.label),),
     Link: (
         Rule(_nothing, fields={"toxiproxy": _NAMED}),

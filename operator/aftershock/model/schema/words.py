@@ -90,6 +90,13 @@ WORDS: Mapping[str, Mapping[str, str]] = {
         "dsn": "How the application logs in. Directly, not through a pooler: faults need sessions of their own.",
         "observer": "How somebody logs in who may use reserved slots and see every session.",
         "region": "The region that it is in.",
+        "failover": "Where another server takes over when this one is lost: by whom, and which servers there are.",
+    },
+    "Failover": {"manager": "Who decides which server takes the writes.", "members": "The servers, two or more."},
+    "Member": {
+        "name": "The workload that the server is.",
+        "observer": "How an observer logs in to this very server.",
+        "url": "Where its manager answers: the REST API of Patroni.",
     },
     "Secret": {
         "env": "An environment variable that has the value; not in a cluster.",

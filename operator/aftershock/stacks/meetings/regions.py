@@ -140,12 +140,14 @@ async def follow(connection: Connection, region: str, peer: str) -> None:
     quoted = peer.replace("'", "''")
     await connection.execute(
         f"CREATE SUBSCRIPTION {_SUBSCRIPTION} CONNECTION '{quoted}' PUBLICATION {', '.join(PUBLISHED)}"
-        f" WITH (origin = none, copy_data = false, create_slot = false, slot_name = {slot})".encode()
+        # What is taken over counts as had when a standby has it too, where writes wait for one: that is not so by itself.
+        f" WITH (origin = none, copy_data = false, create_slot = false, slot_name = {slot}, failover = true,"
+        " synchronous_commit = on)".encode()
     )
 
 
 async def _keep_for_us(there: Connection, slot: str) -> None:
-    """Have the other database keep what it publishes from now on.
+    """Have the other database keep what it publishes from now on, and whoever takes over from it.
 
     Not as a part of CREATE SUBSCRIPTION: a slot waits for all transactions that run, and two regions that subscribe to each
     other at the same time would wait for each other's.
@@ -155,7 +157,7 @@ async def _keep_for_us(there: Connection, slot: str) -> None:
         raise Unavailable("the other region's database publishes nothing yet")
     cursor = await there.execute("SELECT 1 FROM pg_replication_slots WHERE slot_name = %s", (slot,))
     if await cursor.fetchone() is None:
-        await there.execute("SELECT pg_create_logical_replication_slot(%s, 'pgoutput')", (slot,))
+        await there.execute("SELECT pg_create_logical_replication_slot(%s, 'pgoutput', failover => true)", (slot,))
 
 
 async def conflicts(connection: Connection) -> str:
