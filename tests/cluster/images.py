@@ -20,9 +20,9 @@ from cluster import programs
 ROOT = Path(__file__).parent.parent.parent
 BASE = "docker.io/library/debian:bookworm-slim"
 SUITE = "bookworm"
-RELEASE = "3"
+RELEASE = "4"
 """Of the base: another one makes a new one."""
-INCLUDED = "ca-certificates,python3,python3-venv,haproxy,redis-server,gdnsd"
+INCLUDED = "ca-certificates,python3,python3-venv,haproxy,redis-server,gdnsd,etcd-server"
 """What the Dockerfiles install: it is there already, so that they need no more than a look."""
 
 OPERATOR = "localhost/aftershock:test"

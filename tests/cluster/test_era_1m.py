@@ -20,6 +20,8 @@ from cluster.programs import until
 
 RELEASE = "meetings-1m"
 SHIPPED = images.ROOT / "experiments"
+SERVERS = ("db-us-west-a", "db-us-west-b")
+"""Of us-west's database: the one that is named first makes it, and takes the writes until something happens to it."""
 EAST, WEST, EUROPE = "us-east", "us-west", "eu-west"
 NODES = {"regionNodes": {each: {"topology.kubernetes.io/region": each} for each in (EAST, WEST)}}
 """The third region has no node of its own here: its pods are wherever there is room."""
@@ -88,6 +90,8 @@ def test_each_region_is_on_its_node_and_the_dns_server_is_named_by_its_service(w
     for region in (EAST, WEST):
         for part in ("gateway", "app", "db", "cache"):
             assert pod(wide, f"{part}-{region}")["spec"]["nodeName"] == region
+    for part in (*SERVERS, "etcd-us-west"):
+        assert pod(wide, part)["spec"]["nodeName"] == WEST
     spec = wide.tree("stack", RELEASE)["spec"]
     assert spec["resolver"]["address"] == f"{RELEASE}-dns.{wide.name}.svc:53"
     assert {each["name"] for each in spec["regions"]} == {EAST, WEST}
@@ -155,6 +159,30 @@ def test_clients_of_a_lost_region_are_led_to_another_and_back(wide: Namespace, a
     print(judged.because, outage)
     assert outage.rto is not None and 0 < outage.rto.high < 12, "before the fault was healed"
     assert untouched(wide)
+
+
+def roles(wide: Namespace) -> dict[str, str]:
+    """Ask the second server's manager which servers there are, and what each of them does."""
+    return {each["name"]: each["role"] for each in ask(wide, SERVERS[1], 8008, "/cluster")["members"]}
+
+
+def test_another_server_takes_over_from_one_whose_pod_is_killed(wide: Namespace, applied: Applied) -> None:
+    """The pod that comes in its place has lost its data, and copies them from the one that has taken over."""
+    first, second = SERVERS
+    until("both servers are there", lambda: roles(wide) == {first: "leader", second: "replica"}, ground.FOLDER)
+    before = pod(wide, first)["metadata"]["uid"]
+    run = applied.run("server-lost")
+    assert wide.told(run) == PASSED
+    assert pod(wide, first)["metadata"]["uid"] != before
+    until(
+        "the killed one follows the other", lambda: roles(wide) == {first: "replica", second: "leader"}, ground.FOLDER
+    )
+    writes = applied.ledgers(run)["us-west-writes"]
+    assert writes.read and writes.acknowledged > 100
+    (judged,) = aftershock.judge(history(wide, run))
+    (outage,) = [each for each in judged.recovery if each.indicator == "us-west-writes"]
+    print(judged.because, outage)
+    assert outage.rto is not None and 0 < outage.rto.high < 30, "before the fault is over"
 
 
 def test_regions_that_are_cut_from_each_other_both_go_on(wide: Namespace, applied: Applied) -> None:

@@ -19,7 +19,7 @@ from aftershock.adapters import kubernetes as k8s
 from aftershock.model.load import load_text
 from aftershock.model.stack import Stack, StackSpec
 from aftershock.model.write import to_tree
-from aftershock.stacks import haproxy, layout, nameserver, programs, redis, render, supervised, values
+from aftershock.stacks import haproxy, layout, member, nameserver, patroni, programs, redis, render, supervised, values
 from aftershock.stacks.parts import CLIENT, Values
 from control_plane.conftest import Kubectl
 
@@ -99,9 +99,9 @@ def test_an_era_without_a_stack_is_refused_with_those_that_have_one(helm: Helm) 
 PROGRAMS = layout.Programs(
     "python",
     "toxiproxy",
-    {name: ["postgres"] for name in ("db-us-east", "db-us-west", "db-eu-west")},
+    {name: ["postgres"] for name in ("db-us-east", "db-eu-west")},
     None,
-    dict.fromkeys(("haproxy", "redis-server", "gdnsd"), "it"),
+    dict.fromkeys(("haproxy", "redis-server", "gdnsd", "etcd", "patroni"), "it"),
 )
 
 
@@ -134,6 +134,10 @@ def test_the_stack_has_the_parts_that_the_local_renderer_gives_it(helm: Helm, er
         assert [each.name for each in getattr(pods, parts)] == [each.name for each in getattr(local, parts)]
     for parts in ("databases", "caches", "workloads"):
         assert [each.region for each in getattr(pods, parts)] == [each.region for each in getattr(local, parts)]
+    failing = [
+        [each.failover and [one.name for one in each.failover.members] for each in at.databases] for at in (pods, local)
+    ]
+    assert failing[0] == failing[1]
     assert [(each.role, each.of) for each in pods.databases] == [(each.role, each.of) for each in local.databases]
 
 
@@ -142,6 +146,12 @@ def test_gateways_and_caches_are_told_what_those_on_a_machine_are(helm: Helm, er
     wanted = values.load(era)
     trees = [tree for tree in yaml.safe_load_all(helm.template(*FIXED, "--set", f"era={era}")) if tree]
     said = [tree["data"]["haproxy.cfg"] for tree in trees if "haproxy.cfg" in (tree.get("data") or {})]
+    for database, failover in wanted.failing_over():
+        ends = {
+            name: (f"meetings-{era}-{wanted.way(database.name, name)}:5432", f"meetings-{era}-{name}:8008")
+            for name in failover.members
+        }
+        assert lines(said.pop(0)) == lines(patroni.door(":5432", ends))
     for gateway, text in zip(wanted.gateways, said, strict=True):
         doors = {wanted.link(link).to: f"meetings-{era}-{link}:80" for link in gateway.to}
         assert lines(text) == lines(haproxy.configuration(gateway, ":8080", doors))
@@ -191,7 +201,7 @@ def test_each_region_is_told_of_the_other_as_on_a_machine(helm: Helm) -> None:
             for line, link in zip(local[f"{service.name}.caches"].splitlines(), service.follows, strict=True)
         )
         assert environment["CACHES_ELSEWHERE"].splitlines() == ways.splitlines()
-    for name in ("db-us-east", "db-us-west"):
+    for name in ("db-us-east", "db-us-west-a", "db-us-west-b"):
         environment = told(rendered, f"meetings-1m-{name}")
         assert (environment["REPLICATION_PASSWORD"], environment["MERGES"][:6]) == ("copyword", "db-us-")
     assert "MERGES" not in told(rendered, "meetings-1m-db-eu-west")
@@ -211,6 +221,34 @@ def test_the_dns_server_is_told_what_the_one_on_a_machine_is(
     nameserver.main(pod(rendered, "meetings-1m-dns")["containers"][0]["args"], said)
     for path, text in render.resolver(wanted, here).items():
         assert (tmp_path / path).read_text() == text.replace("/f/dns/dns", str(tmp_path))
+
+
+def test_a_server_of_a_database_that_fails_over_is_told_what_one_on_a_machine_is(
+    helm: Helm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted, rendered = values.load("1m"), helm.template(*FIXED, "--set", "era=1m")
+    ((database, failover),) = wanted.failing_over()
+    monkeypatch.setattr(os, "execv", lambda *_: None)
+    monkeypatch.setattr("aftershock.stacks.postgres.programs", lambda: Path("/bin/pg"))
+    words = {"meetings": "word", "postgres": "superword", "replication": "copyword"}
+    for name, other in zip(failover.members, reversed(failover.members), strict=True):
+        ways = {"through": wanted.way(other, name), "store": wanted.way(name, failover.store)}
+        ends = {
+            name: "10.0.0.1",
+            layout.manager(name): "10.0.0.1",
+            **{way: f"meetings-1m-{way}" for way in ways.values()},
+        }
+        ports = {name: 5432, layout.manager(name): 8008, ways["through"]: 5432, ways["store"]: 2379}
+        here = replace(
+            decided(wanted, {f"{database.name}/{role}": word for role, word in words.items()}), ports=ports, hosts=ends
+        )
+        (tmp_path / name).mkdir()
+        data = tmp_path / name / "cluster"
+        data.mkdir()  # it is there, so that nothing is to be made
+        said = {**told(rendered, f"meetings-1m-{name}"), "LISTEN": "10.0.0.1", "DATA": str(data)}
+        member.main(pod(rendered, f"meetings-1m-{name}")["containers"][0]["args"], said)
+        written = yaml.safe_load(data.with_name(patroni.CONFIG).read_text())
+        assert written == yaml.safe_load(patroni.member(wanted, database, name, here, str(data)))
 
 
 def test_a_region_is_held_on_its_nodes_where_that_is_said_and_nowhere_else(helm: Helm) -> None:

@@ -28,7 +28,7 @@
 {{/* Those that follow a primary, or take over what is written there. Call with (list $values "primary"). */}}
 {{- define "stack.followed" -}}
 {{- $name := index . 1 -}}
-{{- range (index . 0).databases }}{{ if or (eq (.of | default "") $name) (eq (.merges | default "") $name) }}{{ .name }} {{ end }}{{ end -}}
+{{- range (index . 0).databases }}{{ if or (eq (.of | default "") $name) (eq (.merges | default "") $name) (and (eq .name $name) .failover) }}{{ .name }} {{ end }}{{ end -}}
 {{- end }}
 
 {{/* The primaries that take over from each other, each with its number, as JSON. Call with $values. */}}
@@ -59,6 +59,24 @@
 {{- end -}}
 {{- end }}
 
+{{/* By what name one part reaches another: that of the link between them. Call with (list $values "db" "db-a"). */}}
+{{- define "stack.way" -}}
+{{- $from := index . 1 -}}
+{{- $to := index . 2 -}}
+{{- $way := $to -}}
+{{- range (index . 0).links }}{{ if and (eq .from $from) (eq .to $to) }}{{ $way = .name }}{{ end }}{{ end -}}
+{{ $way }}
+{{- end }}
+
+{{/* The servers of databases that fail over, as parts: {members: [{name, region}]}, as JSON. Call with $values. */}}
+{{- define "stack.members" -}}
+{{- $members := list -}}
+{{- range $database := .databases }}{{ range ($database.failover | default dict).members }}
+{{- $members = append $members (dict "name" . "region" $database.region) }}
+{{- end }}{{ end -}}
+{{ dict "members" $members | toJson }}
+{{- end }}
+
 {{/* The region that a part is in: its own, or the one that the chart was told. Call with (list $ .), the second being the part. */}}
 {{- define "stack.region" -}}
 {{ (index . 1).region | default (index . 0).Values.region }}
@@ -78,7 +96,9 @@
 {{- $name := index . 1 -}}
 {{- $port := 80 -}}
 {{- range (index . 0).databases }}{{ if eq .name $name }}{{ $port = 5432 }}{{ end }}{{ end -}}
+{{- range (index . 0).databases }}{{ range (.failover | default dict).members }}{{ if eq . $name }}{{ $port = 5432 }}{{ end }}{{ end }}{{ end -}}
 {{- range (index . 0).caches }}{{ if eq .name $name }}{{ $port = 6379 }}{{ end }}{{ end -}}
+{{- range (index . 0).stores }}{{ if eq .name $name }}{{ $port = 2379 }}{{ end }}{{ end -}}
 {{ $port }}
 {{- end }}
 
@@ -166,4 +186,21 @@ securityContext:
   allowPrivilegeEscalation: false
   readOnlyRootFilesystem: true
   capabilities: {drop: [ALL]}
+{{- end }}
+
+{{/* The rest of a StatefulSet whose volume `data` lasts where the chart was told so. */}}
+{{- define "stack.kept" }}
+      {{- if not .Values.storage.size }}
+      - name: data
+        emptyDir: {}
+      {{- else }}
+  volumeClaimTemplates:
+  - metadata: {name: data}
+    spec:
+      accessModes: [ReadWriteOnce]
+      {{- with .Values.storage.storageClassName }}
+      storageClassName: {{ . }}
+      {{- end }}
+      resources: {requests: {storage: {{ .Values.storage.size }}}}
+      {{- end }}
 {{- end }}

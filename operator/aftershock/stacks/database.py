@@ -29,13 +29,13 @@ _REPLICAS = f"host replication {postgres.REPLICATION} all scram-sha-256"
 
 def main(arguments: list[str], environment: Mapping[str, str]) -> None:
     """Become the server. InputError where something that it needs was not said."""
-    data = Path(_said(environment, "DATA"))
+    data = Path(said(environment, "DATA"))
     settings = dict(argument.split("=", 1) for argument in arguments)
     if environment.get("REPLICA"):
         settings |= _follow(data, environment)
     elif not data.exists():
-        postgres.create(data, _word(environment, "SUPERUSER_PASSWORD"), _statements(environment))
-    _open(data / "pg_hba.conf", [_REMOTE, *([_REPLICAS] if environment.get("REPLICATION_PASSWORD") else [])])
+        postgres.create(data, word(environment, "SUPERUSER_PASSWORD"), statements(environment))
+    open_to_all(data / "pg_hba.conf", environment)
     (data / "postmaster.pid").unlink(missing_ok=True)  # nothing of an earlier pod lives
     line = postgres.command(data, int(environment.get("PORT", PORT)), settings, listen="*")
     os.execv(line[0], line)  # noqa: S606  # no shell is wanted
@@ -43,8 +43,8 @@ def main(arguments: list[str], environment: Mapping[str, str]) -> None:
 
 def _follow(data: Path, environment: Mapping[str, str]) -> dict[str, str]:
     """Make it a copy of its primary if it is none; return the settings by which it follows that. StackError if it can't."""
-    replica, words = _said(environment, "REPLICA"), ("REPLICATION_PASSWORD", "SUPERUSER_PASSWORD")
-    source = replication.Source(*_address(environment, "PRIMARY"), *(_word(environment, word) for word in words))
+    replica, passwords = said(environment, "REPLICA"), ("REPLICATION_PASSWORD", "SUPERUSER_PASSWORD")
+    source = replication.Source(*address(environment, "PRIMARY"), *(word(environment, name) for name in passwords))
     end = time.monotonic() + PATIENCE
     while True:
         try:
@@ -58,44 +58,48 @@ def _follow(data: Path, environment: Mapping[str, str]) -> dict[str, str]:
                 raise
             time.sleep(1.0)  # the primary's pod may be on its way
     replication.write_passwords(data.parent, source.replicating)
-    return replication.following(data, replica, *_address(environment, "THROUGH"))
+    return replication.following(data, replica, *address(environment, "THROUGH"))
 
 
-def _statements(environment: Mapping[str, str]) -> str:
-    owner, database = _word(environment, "OWNER"), _word(environment, "DATABASE")
-    lines = [f"CREATE ROLE \"{owner}\" LOGIN PASSWORD '{_word(environment, 'OWNER_PASSWORD')}'"]
+def statements(environment: Mapping[str, str]) -> str:
+    """Return what makes the application's role and database, and the role by which others follow it."""
+    owner, database = word(environment, "OWNER"), word(environment, "DATABASE")
+    lines = [f"CREATE ROLE \"{owner}\" LOGIN PASSWORD '{word(environment, 'OWNER_PASSWORD')}'"]
     if environment.get("REPLICATION_PASSWORD"):
-        word = _word(environment, "REPLICATION_PASSWORD")
-        lines.append(f"CREATE ROLE {postgres.REPLICATION} LOGIN REPLICATION PASSWORD '{word}'")
+        password = word(environment, "REPLICATION_PASSWORD")
+        lines.append(f"CREATE ROLE {postgres.REPLICATION} LOGIN REPLICATION PASSWORD '{password}'")
     if environment.get("MERGES"):
         lines.append(f'GRANT pg_create_subscription TO "{owner}"')
     return "".join(f"{line};\n\n" for line in [*lines, f'CREATE DATABASE "{database}" OWNER "{owner}"'])
 
 
-def _open(rules: Path, wanted: list[str]) -> None:
-    """Let every address log in, once."""
+def open_to_all(rules: Path, environment: Mapping[str, str]) -> None:
+    """Let every address log in, and where somebody may follow it, follow."""
+    wanted = [_REMOTE, *([_REPLICAS] if environment.get("REPLICATION_PASSWORD") else [])]
     text = rules.read_text(encoding="utf-8")
     if missing := [line for line in wanted if line not in text.splitlines()]:
         rules.write_text("\n".join([text, *missing, ""]), encoding="utf-8")
 
 
-def _address(environment: Mapping[str, str], name: str) -> tuple[str, int]:
-    host, _, port = _said(environment, name).partition(":")
+def address(environment: Mapping[str, str], name: str) -> tuple[str, int]:
+    """Return a `host` or `host:port` that was said."""
+    host, _, port = said(environment, name).partition(":")
     return host, int(port or PORT)
 
 
-def _word(environment: Mapping[str, str], name: str) -> str:
+def word(environment: Mapping[str, str], name: str) -> str:
     """Return what becomes part of a statement: nothing that could end it."""
-    said = _said(environment, name)
-    if not said.isascii() or not said.replace("_", "").replace("-", "").isalnum():
+    found = said(environment, name)
+    if not found.isascii() or not found.replace("_", "").replace("-", "").isalnum():
         raise InputError(f"{name} is not made of letters, digits, `-` and `_`", "choose another")
-    return said
+    return found
 
 
-def _said(environment: Mapping[str, str], name: str) -> str:
-    if not (said := environment.get(name)):
+def said(environment: Mapping[str, str], name: str) -> str:
+    """Return what was said; InputError where it wasn't."""
+    if not (found := environment.get(name)):
         raise InputError(f"{name} is not set", "the chart era-stack sets it")
-    return said
+    return found
 
 
 if __name__ == "__main__":
