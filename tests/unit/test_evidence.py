@@ -54,12 +54,15 @@ def test_every_part_of_every_stack_changes_an_indicator(shown: list[Shown]) -> N
     """None is scenery. The Toxiproxies are the wires; what they carry is shown by every fault of a link."""
     for era in values.eras():
         read = values.load(era)
-        parts = {each.name for group in (read.services, read.databases, read.caches, read.gateways) for each in group}
-        parts |= {read.resolver.name} if read.resolver else set()
+        parts = set(read.regions_of_parts()) | ({read.resolver.name} if read.resolver else set())
         (run,) = [one for one in shown if one.era == era and one.experiment == f"parts-of-{era}"]
         changed = eras.changed(run.history)
         assert set(changed) == parts
-        assert all(changed.values()), changed
+        pairs = [
+            failover.members for _, failover in read.failing_over()
+        ]  # of two servers one stands by: that is its use
+        assert all(any(changed[name] for name in pair) for pair in pairs), changed
+        assert all(changed[name] for name in parts.difference(*pairs)), changed
 
 
 def test_no_journal_tells_where_it_was_made() -> None:
