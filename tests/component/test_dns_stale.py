@@ -117,6 +117,29 @@ def test_answers_that_somebody_holds_already_are_not_taken_for_ours(wide: Wide, 
     assert str(file) in told.value.advice
 
 
+def test_where_the_only_region_that_is_well_is_answered_nobody_holds_that(wide: Wide) -> None:
+    """It looks just as if it were held, but for the force."""
+    others = [wide.control(part) for part in ("gateway-us-west", "gateway-eu-west")]
+    hold = hold_of(site(wide), "dns-stale", {"to": "us-east"})
+
+    async def run() -> None:
+        await hold.prepare()
+        assert not (await hold.observe()).holds
+        await hold.inject()
+        assert (await hold.observe()).holds
+        await hold.heal()
+        assert not (await hold.observe()).holds
+
+    try:
+        for each in others:
+            supervisor.stop(each)
+        until(lambda: [each.found for each in states(wide).values()] == ["UP", "DOWN", "DOWN"], NOTICED)
+        asyncio.run(run())
+    finally:
+        for each in others:
+            supervisor.start(each)
+
+
 def test_a_line_that_gdnsd_does_not_take_is_told_and_ours_go(wide: Wide, file: Path) -> None:
     """It takes nothing of such a file, so the fault doesn't land."""
     put(file, "half a line =>\n")
