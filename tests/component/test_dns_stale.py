@@ -24,9 +24,6 @@ from component.test_stacks_local import quiet
 from own_home import own_home
 from whole_runs import Tree, document, going
 
-SEEN = 4.0
-"""Seconds in which clients are led by a file that has changed: gdnsd looks at it within two, and its answers live for one."""
-
 
 @pytest.fixture(scope="module")
 def wide() -> Iterator[Wide]:
@@ -87,13 +84,13 @@ def test_it_lands_is_proved_and_leaves_nothing(wide: Wide, file: Path, to: str |
     asyncio.run(run())
     assert not file.exists()
     assert set(forced(wide).values()) == {False}
-    until(lambda: wide.led_to() == EAST, SEEN)
+    until(lambda: wide.led_to() == EAST, NOTICED)
 
 
 def test_what_a_person_has_forced_is_overruled_and_stays(wide: Wide, file: Path) -> None:
     persons = "# us-east has new disks\n127.0.1.1/region => DOWN\n127.0.3.1/* => DOWN # slow\n"
     put(file, persons)
-    until(lambda: wide.led_to() == WEST, SEEN)
+    until(lambda: wide.led_to() == WEST, NOTICED)
     hold = hold_of(site(wide), "dns-stale", {"to": "us-east"}, expires=int(time.time()) + 60)
 
     async def run() -> None:
@@ -111,7 +108,7 @@ def test_what_a_person_has_forced_is_overruled_and_stays(wide: Wide, file: Path)
 
 def test_answers_that_somebody_holds_already_are_not_taken_for_ours(wide: Wide, file: Path) -> None:
     put(file, "127.0.1.1/region => UP\n127.0.2.1/region => DOWN\n127.0.3.1/region => DOWN\n")
-    until(lambda: all(forced(wide).values()), SEEN)
+    until(lambda: all(forced(wide).values()), NOTICED)
     with pytest.raises(TargetError, match=r"is held already.*us-west is DOWN by force") as told:
         asyncio.run(hold_of(site(wide), "dns-stale", {}).prepare())
     assert str(file) in told.value.advice
@@ -207,7 +204,7 @@ def test_clients_are_lost_for_as_long_as_answers_are_held_and_for_seconds_beyond
         assert wide.led_to() == EAST, "dead as it is"
         healed = run.until(Healed, lambda one: one.injection == 0)
         assert healed.clean
-        until(lambda: wide.led_to() == WEST, SEEN)
+        until(lambda: wide.led_to() == WEST, NOTICED)
         done = run.wait()
     assert done.verdict == (Verdict.PASSED, 0)
     (bracket,) = [one for one in done.judgement.recovery if one.indicator == "meeting-success"]
@@ -233,5 +230,5 @@ def test_answers_change_again_when_the_lease_is_over_though_the_executor_is_gone
         expires = float(lease.rpartition(".")[2])
         until(lambda: not file.exists(), max(0.0, expires - time.time()) + 1)
         assert time.time() > expires, "no sooner than its lease says"
-        until(lambda: set(forced(wide).values()) == {False}, SEEN)
+        until(lambda: set(forced(wide).values()) == {False}, NOTICED)
     assert admin_state.leases(admin_state.read(file)) == []
