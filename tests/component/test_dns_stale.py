@@ -10,7 +10,8 @@ import pytest
 from msgspec.structs import replace
 
 from aftershock.adapters import admin_state, gdnsd, supervisor
-from aftershock.core.history import Healed, Intended, Observed
+from aftershock.core.history import Healed, Observed
+from aftershock.core.lease import Lease
 from aftershock.core.verdict import Verdict
 from aftershock.errors import InputError, TargetError
 from aftershock.faults.fault import Site
@@ -19,13 +20,11 @@ from aftershock.runtime import reaper
 from aftershock.stacks import local
 from component.conftest import until
 from component.test_link_faults import hold_of, life
+from component.test_reaper import RUN, holder, said
 from component.test_stack_1m import EAST, NOTICED, WEST, Wide
 from component.test_stacks_local import quiet
 from own_home import own_home
 from whole_runs import Tree, document, going
-
-SEEN = 4.0
-"""Seconds in which clients are led by a file that has changed: gdnsd looks at it within two, and its answers live for one."""
 
 
 @pytest.fixture(scope="module")
@@ -87,13 +86,13 @@ def test_it_lands_is_proved_and_leaves_nothing(wide: Wide, file: Path, to: str |
     asyncio.run(run())
     assert not file.exists()
     assert set(forced(wide).values()) == {False}
-    until(lambda: wide.led_to() == EAST, SEEN)
+    until(lambda: wide.led_to() == EAST, NOTICED)
 
 
 def test_what_a_person_has_forced_is_overruled_and_stays(wide: Wide, file: Path) -> None:
     persons = "# us-east has new disks\n127.0.1.1/region => DOWN\n127.0.3.1/* => DOWN # slow\n"
     put(file, persons)
-    until(lambda: wide.led_to() == WEST, SEEN)
+    until(lambda: wide.led_to() == WEST, NOTICED)
     hold = hold_of(site(wide), "dns-stale", {"to": "us-east"}, expires=int(time.time()) + 60)
 
     async def run() -> None:
@@ -111,10 +110,33 @@ def test_what_a_person_has_forced_is_overruled_and_stays(wide: Wide, file: Path)
 
 def test_answers_that_somebody_holds_already_are_not_taken_for_ours(wide: Wide, file: Path) -> None:
     put(file, "127.0.1.1/region => UP\n127.0.2.1/region => DOWN\n127.0.3.1/region => DOWN\n")
-    until(lambda: all(forced(wide).values()), SEEN)
+    until(lambda: all(forced(wide).values()), NOTICED)
     with pytest.raises(TargetError, match=r"is held already.*us-west is DOWN by force") as told:
         asyncio.run(hold_of(site(wide), "dns-stale", {}).prepare())
     assert str(file) in told.value.advice
+
+
+def test_where_the_only_region_that_is_well_is_answered_nobody_holds_that(wide: Wide) -> None:
+    """It looks just as if it were held, but for the force."""
+    others = [wide.control(part) for part in ("gateway-us-west", "gateway-eu-west")]
+    hold = hold_of(site(wide), "dns-stale", {"to": "us-east"})
+
+    async def run() -> None:
+        await hold.prepare()
+        assert not (await hold.observe()).holds
+        await hold.inject()
+        assert (await hold.observe()).holds
+        await hold.heal()
+        assert not (await hold.observe()).holds
+
+    try:
+        for each in others:
+            supervisor.stop(each)
+        until(lambda: [each.found for each in states(wide).values()] == ["UP", "DOWN", "DOWN"], NOTICED)
+        asyncio.run(run())
+    finally:
+        for each in others:
+            supervisor.start(each)
 
 
 def test_a_line_that_gdnsd_does_not_take_is_told_and_ours_go(wide: Wide, file: Path) -> None:
@@ -184,7 +206,7 @@ def test_clients_are_lost_for_as_long_as_answers_are_held_and_for_seconds_beyond
         assert wide.led_to() == EAST, "dead as it is"
         healed = run.until(Healed, lambda one: one.injection == 0)
         assert healed.clean
-        until(lambda: wide.led_to() == WEST, SEEN)
+        until(lambda: wide.led_to() == WEST, NOTICED)
         done = run.wait()
     assert done.verdict == (Verdict.PASSED, 0)
     (bracket,) = [one for one in done.judgement.recovery if one.indicator == "meeting-success"]
@@ -196,19 +218,21 @@ def test_clients_are_lost_for_as_long_as_answers_are_held_and_for_seconds_beyond
     assert all(one.holds for one in looks if one.when == "during")
 
 
-@pytest.mark.parametrize("blow", [signal.SIGKILL, signal.SIGSTOP])
-def test_answers_change_again_when_the_lease_is_over_though_the_executor_is_gone(
-    wide: Wide, file: Path, tmp_path: Path, blow: signal.Signals
+@pytest.mark.parametrize("blow", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "frozen"])
+def test_answers_change_again_when_the_lease_is_over_whatever_befell_the_holder(
+    wide: Wide, file: Path, blow: signal.Signals
 ) -> None:
-    with going(["run", stale(tmp_path), "--stack", wide.file, "--json"], wide.home) as run:
-        run.until(Observed, lambda seen: seen.when == "during" and seen.holds)
-        lease = run.until(Intended).lease
-        run.signal(blow)
-        assert lease in file.read_text(), "the machine is too slow for this lease: nothing was tested"
-        found = asyncio.run(reaper.leftovers(wide.spec, wide.file.parent))
-        assert [lease in line and "holds what the DNS server dns answers" in line for line in found.left] == [True]
-        expires = float(lease.rpartition(".")[2])
-        until(lambda: not file.exists(), max(0.0, expires - time.time()) + 1)
-        assert time.time() > expires, "no sooner than its lease says"
-        until(lambda: set(forced(wide).values()) == {False}, SEEN)
-    assert admin_state.leases(admin_state.read(file)) == []
+    """The stack's own reaper sees to that."""
+    lease = Lease("dns-stale", RUN, int(time.time()) + 15)
+    with holder(wide, lease.expires, [("dns-stale", "dns", {})]) as process:  # type: ignore[arg-type]
+        said(process, "prepared")
+        said(process, "held")
+        process.send_signal(blow)
+        if blow is signal.SIGKILL:
+            process.wait()
+        assert admin_state.leases(admin_state.read(file)) == [lease], "the machine is too slow: nothing was tested"
+        (left,) = asyncio.run(reaper.leftovers(wide.spec, wide.file.parent)).left
+        assert left == f"{lease.name} holds what the DNS server dns answers, in {file}"
+        until(lambda: not file.exists(), max(0.0, lease.expires - time.time()) + 3)
+        assert time.time() > lease.expires, "no sooner than its lease says"
+        until(lambda: set(forced(wide).values()) == {False}, NOTICED)
