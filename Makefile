@@ -31,7 +31,7 @@ bench-cluster: setup  ## beside Chaos Mesh, on real nodes: root on Linux; writes
 bench: setup  ## side by side with peers; prints what stands in bench/RESULTS.md
 	$(BIN)/python bench
 
-evidence: setup  ## every experiment on every era's stack, more than half an hour: journals into docs/evidence, tables into docs/eras.md
+evidence: setup  ## every experiment on every era's stack, three quarters of an hour: journals into docs/evidence, tables into docs/eras.md
 	$(BIN)/python tests/evidence.py
 
 lint: $(STAMPDEV)
