@@ -28,7 +28,8 @@ class World:
     """Two sides, which share their rows, or come together when they are first read: the second one's rows win.
 
     `lie` is put into the logs, and what the truth names is left out, if `hide`. Once each row was written often enough, the
-    first side says of no write what became of it; it carries them out if it is `late`, and not if it is `deaf`.
+    first side says of no write what became of it; it carries them out if it is `late`, and not if it is `deaf`. Of earlier
+    runs their logs say what they like.
     """
 
     def __init__(
@@ -75,8 +76,11 @@ class World:
                 return response(200, json.dumps({"ok": True} if self.mute else {"replaced": before}).encode())
             self.meet()
             if path == "/conflicts":
-                told = ([] if self.hide else self.losers) + (
-                    [self.sides[0].rows[min(self.sides[0].rows)]] if self.lie else []
+                earlier = [f"of an earlier run, on side {side}"]
+                told = (
+                    earlier
+                    + ([] if self.hide else self.losers)
+                    + ([self.sides[0].rows[min(self.sides[0].rows)]] if self.lie else [])
                 )
                 return response(200, json.dumps([{"lost": one} for one in told]).encode())
             text = self.sides[side].rows.get(path)

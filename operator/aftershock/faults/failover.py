@@ -6,7 +6,7 @@ take over: a loss without that would be another experiment.
 
 from collections.abc import Sequence
 
-from aftershock.adapters import patroni, postgres, secrets
+from aftershock.adapters import patroni, postgres, processes, secrets
 from aftershock.adapters.patroni import Agreed, Cluster
 from aftershock.adapters.postgres import Login
 from aftershock.adapters.threads import within
@@ -15,6 +15,7 @@ from aftershock.errors import InputError, TargetError
 from aftershock.faults import lost_part
 from aftershock.faults.fault import Site
 from aftershock.faults.lost_part import Answer, By, LostPartHold
+from aftershock.faults.process import workload_of
 from aftershock.model.stack import Failover, Member
 
 PATIENCE = 2 * patroni.DEADLINE + 0.5
@@ -47,9 +48,24 @@ class LostMemberHold(LostPartHold):
         await super().inject()
 
     async def ask(self) -> Answer:
-        """Ask the server itself what it is. One that is cut off may step down, and runs all the same."""
-        kind = "takes the writes" if await self._is_primary(self._found()) else "is a replica"
-        return Answer(alive=True, sound=True, saw=f"past the links {self._found().name} answers, and {kind}")
+        """Ask the server itself what it is. One that is cut off steps down, for which it is stopped and started: its manager
+        runs all the while.
+        """
+        name = self._found().name
+        try:
+            kind = "takes the writes" if await self._is_primary(self._found()) else "is a replica"
+        except TargetError as error:
+            if self.by != "partition" or not await within(PATIENCE, self._runs):
+                raise
+            return Answer(alive=True, sound=True, saw=f"{name} runs, and starts its server anew: {error.problem}")
+        return Answer(alive=True, sound=True, saw=f"past the links {name} answers, and {kind}")
+
+    def _runs(self) -> bool:
+        workload = workload_of(self.site.at(self._found().name))
+        try:
+            return processes.state(processes.root_of(workload, self.site.folder)) is not None
+        except TargetError:
+            return False
 
     def _found(self) -> Member:
         if self.member is None:

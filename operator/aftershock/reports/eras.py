@@ -18,7 +18,7 @@ from aftershock.core.inputs import eras as eras_of
 from aftershock.core.judge import judge
 from aftershock.core.verdict import Judgement
 from aftershock.reports import story
-from aftershock.reports.wording import against, latency
+from aftershock.reports.wording import against, interval, latency
 
 PAGE = Path("docs") / "eras.md"
 EVIDENCE = Path("docs") / "evidence"
@@ -211,7 +211,10 @@ def _conditions(judgement: Judgement) -> str:
 
 def _outage(judgement: Judgement) -> str:
     length, whose = story.longest_outage(judgement)
-    return length if length == "none" else f"{length} ({whose})"
+    if length != "none":
+        return f"{length} ({whose})"
+    aside = story.longest_aside(judgement)
+    return f"none that is judged; {interval(aside.rto)} ({aside.indicator})" if aside else "none"
 
 
 def _lost(history: History) -> str:

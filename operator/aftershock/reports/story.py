@@ -287,6 +287,12 @@ def longest_outage(judgement: Judgement) -> tuple[str, str]:
     return interval(worst.rto), worst.indicator
 
 
+def longest_aside(judgement: Judgement) -> Bracket | None:
+    """Return the longest outage that is over of what the era doesn't judge, None where there was none."""
+    aside = [each for each in judgement.recovery if each.rto and each.indicator not in _judged(judgement)]
+    return max(aside, key=lambda each: each.rto.high if each.rto else 0.0, default=None)
+
+
 def _judged(judgement: Judgement) -> set[str | None]:
     """Return the indicators that have an objective."""
     return {claim.indicator for claim in judgement.claims if claim.kind in ("budget", "latency")}

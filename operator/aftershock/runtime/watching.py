@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from aftershock.runtime.executor import Inputs
     from aftershock.runtime.shards import Start
 
-DRAIN = 30.0
-"""Seconds that the probes may take to wait for what is in flight and to read the ledgers back."""
+DRAIN = 45.0
+"""Seconds that the probes may take to wait for what is in flight and to read the ledgers back: more than they ask in vain."""
 
 ARRIVAL = 120.0
 """Seconds that generators on other machines may take to come."""
