@@ -31,6 +31,7 @@ HOME = Path("/var/tmp/aftershock-evidence")
 SWITCHED = {
     "1k": {"overload": ["POOL_SIZE=20", "RATE_LIMIT=200"]},
     "10k": {"peak-hour": ["CACHE=off", "CACHE=off,INDEXES=1"], "replica-lag": ["READS=split", "CACHE=all"]},
+    "1m": {"failover": ["SYNCHRONOUS=on"]},
 }
 """What else is run, with a stack's switches turned: what history did after an incident changes the verdict."""
 

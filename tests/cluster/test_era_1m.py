@@ -1,6 +1,7 @@
 """The stack of era 1m as pods: three regions, of which two are nodes, and DNS that leads clients to one that is well."""
 
 import json
+import time
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -195,3 +196,53 @@ def test_regions_that_are_cut_from_each_other_both_go_on(wide: Namespace, applie
     assert found["conflicting-writes"].lost_count >= 4 and found["conflicting-writes"].disputed == []
     assert found["acknowledged-writes"].read and found["acknowledged-writes"].lost_count == 0
     assert untouched(wide)
+
+
+@pytest.fixture
+def apart(wide: Namespace) -> Iterator[None]:
+    """What belongs to no region, and what a run needs, is not on us-east's node."""
+    cluster = wide.cluster
+    cluster.plane.kubectl("cordon", EAST)
+    try:
+        for part in ("main", "dns"):
+            if pod(wide, part)["spec"]["nodeName"] == EAST:
+                wide.kubectl("delete", "pod", pod(wide, part)["metadata"]["name"], "--wait")
+            until(f"{part} is on us-west's node", lambda of=part: moved(wide, of), ground.FOLDER)  # type: ignore[misc]
+        until("clients are led to us-east", lambda: led_to(wide) == EAST, ground.FOLDER)
+        yield
+    finally:
+        cluster.plane.kubectl("uncordon", EAST)
+
+
+def moved(wide: Namespace, part: str) -> bool:
+    labels = f"app.kubernetes.io/instance={RELEASE},app.kubernetes.io/name={part}"
+    found = wide.tree("pods", "-l", labels)["items"]
+    return [(each["spec"].get("nodeName"), ready(each)) for each in found] == [(WEST, True)]
+
+
+def ready(pod_: dict[str, Any]) -> bool:
+    return any(each["type"] == "Ready" and each["status"] == "True" for each in pod_["status"].get("conditions", []))
+
+
+@pytest.mark.usefixtures("apart")
+def test_a_region_whose_node_is_cut_off_is_out_until_that_is_noticed(wide: Namespace, applied: Applied) -> None:
+    """Its cable is pulled: nothing says so, and who asks there hears nothing. How long it takes DNS to notice is in the RTO."""
+    run = applied.run("node-cut")
+    began = time.monotonic()
+    wide.cluster.cut(EAST)
+    try:
+        until("clients are led to us-west", lambda: led_to(wide) == WEST, ground.FOLDER, 30)
+        noticed = time.monotonic() - began
+        wide.reaches(run, "{.status.phase}=Recovery")
+    finally:
+        wide.cluster.mend(EAST)
+    assert wide.told(run) == PASSED
+    until("us-east is back", lambda: wide.cluster.ready(EAST), ground.FOLDER)
+    writes = applied.ledgers(run)["acknowledged-writes"]
+    assert writes.read and writes.acknowledged > 100 and writes.lost_count == 0
+    (judged,) = aftershock.judge(history(wide, run))
+    (outage,) = [each for each in judged.recovery if each.indicator == "meeting-success"]
+    print(judged.because, outage, f"noticed after {noticed:.1f} s")
+    assert outage.rto is not None and noticed - 1 < outage.rto.high < 20, (
+        "longer than it takes to notice, shorter than the cut"
+    )

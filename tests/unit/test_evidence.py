@@ -44,6 +44,7 @@ def test_what_was_changed_after_an_incident_changes_the_verdict(shown: list[Show
         ("1k", "overload"): {"": FAILED, "POOL_SIZE=20": PASSED, "RATE_LIMIT=200": PASSED},
         ("10k", "peak-hour"): {"": PASSED, "CACHE=off": FAILED, "CACHE=off,INDEXES=1": PASSED},
         ("10k", "replica-lag"): {"": FAILED, "READS=split": PASSED, "CACHE=all": PASSED},
+        ("1m", "failover"): {"": PASSED, "SYNCHRONOUS=on": PASSED},
     }
     for (era, name), ways in expected.items():
         assert {way: verdicts[era, name, way] for way in ways} == ways
