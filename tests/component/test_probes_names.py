@@ -23,12 +23,15 @@ EAST, WEST = "127.0.1.1", "127.0.2.1"
 
 @dataclass
 class Resolver:
-    """Answers every question for the address of meetings.test with `leads`, or not at all; refuses to speak of others."""
+    """Answers every question for the address of meetings.test with `leads`, or not at all; refuses to speak of others, and, if
+    it is `deaf`, of any.
+    """
 
     leads: str | None
     lives: int = 0
     port: int = 0
     asked: int = 0
+    deaf: bool = False
 
     @property
     def address(self) -> str:
@@ -38,7 +41,7 @@ class Resolver:
         self.asked += 1
         message = dns.message.from_wire(question)
         reply = dns.message.make_response(message)
-        if message.question[0].name.to_text() != "meetings.test.":
+        if self.deaf or message.question[0].name.to_text() != "meetings.test.":
             reply.set_rcode(dns.rcode.REFUSED)
             return reply.to_wire()
         if self.leads is None:
@@ -158,6 +161,23 @@ def test_a_name_that_the_dns_server_refuses_is_the_systems_whatever_becomes_of_t
         dns_.leads = None
         name.ask()
         assert not name.failed and dns_.asked == 1
+
+
+def test_a_dns_server_that_refuses_for_a_while_is_not_left() -> None:
+    with resolving(EAST) as dns_:
+        name = Name("meetings.test", 80, dns_.address)
+        dns_.deaf = True
+        name.ask()
+        assert name.failed, "nor does the system know it"
+        dns_.deaf = False
+        name.ask()
+        assert not name.failed
+        dns_.deaf = True
+        name.ask()
+        assert name.failed
+        dns_.deaf, dns_.leads = False, WEST
+        name.ask()
+        assert [address[0] for _, address in name.addresses] == [WEST]
 
 
 def test_a_literal_address_asks_nobody() -> None:

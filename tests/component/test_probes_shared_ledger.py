@@ -130,6 +130,15 @@ def test_an_acknowledgement_that_does_not_say_what_it_replaced_is_none() -> None
         assert record.indeterminate > 20
 
 
+def test_what_is_gone_without_a_conflict_is_lost_though_a_write_of_the_same_row_went_astray() -> None:
+    """Nobody can have replaced it with what was never carried out."""
+    world = World(cut=True, deaf=True, hide=True)
+    with asked_of(world) as record:
+        assert record.indeterminate > ENOUGH
+        assert record.lost_count == 3
+        assert set(record.disputed) == set(world.losers)
+
+
 def test_what_a_write_may_have_replaced_of_which_nothing_is_known_is_lost_if_the_log_says_so() -> None:
     """Each row's last acknowledged write of the first side was replaced by one that nobody was told of; that one loses."""
     world = World(cut=True, late=True)

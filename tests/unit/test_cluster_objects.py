@@ -26,7 +26,7 @@ def test_every_secret_from_a_file_or_a_variable_is_refused_by_its_place() -> Non
         objects.stack(tree("stack-local"))
     places = [each.field for each in refused.value.problems]
     text = (GOOD / "stack-local.yaml").read_text()
-    assert len(places) == text.count("{env: ") + text.count("{file: ")
+    assert len(places) == text.count("{env: ") + text.count("{file: ") + text.count("gdnsd: {")
     assert {"spec.databases[0].dsn.env", "spec.indicators[0].http.auth.bearer.env"} <= set(places)
 
 

@@ -15,7 +15,7 @@ from aftershock.faults import front_pod, fronts
 from aftershock.faults.cluster import UNMARKED
 from aftershock.faults.front_pod import Pod, PodSettings, manifest, settings
 from aftershock.model.metadata import Metadata
-from aftershock.model.stack import Database, Link, LinkedService, Secret, Stack, StackSpec
+from aftershock.model.stack import Database, Failover, Link, LinkedService, Member, Secret, Stack, StackSpec
 
 MARKS = {
     "annotations": {"aftershock.dev/lease": "aftershock.link_users.k3f9a2x1.1790000000"},
@@ -63,7 +63,12 @@ def test_only_what_a_run_may_hit_is_led_through_a_toxiproxy() -> None:
         Link(name="web", service=LinkedService(name="web", port=80)),
         Link(name="old", toxiproxy="main", proxy="old"),
     ]
-    databases = [Database(name="users", role="primary", engine="postgresql", dsn=Secret(env="X"), region="west")]
+    one = Secret(env="X")
+    members = [Member(name=name, observer=one, url=f"http://{name}:8008") for name in ("copy", "copy-2")]
+    databases = [
+        Database(name="users", role="primary", engine="postgresql", dsn=one, region="west"),
+        Database(name="pair", dsn=one, region="east", failover=Failover(manager="patroni", members=members)),
+    ]
     spec = StackSpec(era="1k", environment="test", links=links, databases=databases)
     stack = Stack(api_version="aftershock.dev/v1alpha1", metadata=Metadata(name="shop"), spec=spec)
 
@@ -75,6 +80,8 @@ def test_only_what_a_run_may_hit_is_led_through_a_toxiproxy() -> None:
     assert hit("region-loss", "west", by="links") == {"users", "log"}
     assert hit("db-primary-loss", "users", by="partition") == hit("dependency-slow", "users") == {"users", "log"}
     assert hit("dependency-slow", "copy", latency="1s") == set()
+    assert hit("db-primary-loss", "pair", by="partition") == {"log"}, "links of the servers that it can have"
+    assert hit("region-loss", "east", by="links") == {"log"}
     assert hit("replica-lag", "copy", by="link") == {"log"}
     assert hit("db-primary-loss", "users", by="kill") == hit("replica-lag", "copy", by="replay") == set()
     assert front.concerned(stack, [Step(1, "latency", "admin", 0.0, 1.0, None, {})]) == {

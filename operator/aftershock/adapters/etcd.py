@@ -4,9 +4,15 @@ import base64
 import json
 from http.client import HTTPConnection, HTTPException
 
+import msgspec
+
 from aftershock.errors import TargetError
 
 DEADLINE = 2.0
+
+
+class _Range(msgspec.Struct, frozen=True):
+    count: int = 0  # which it writes as a text, and leaves out where it is none
 
 
 def holds(host: str, port: int, key: str) -> bool:
@@ -23,4 +29,7 @@ def holds(host: str, port: int, key: str) -> bool:
         wire.close()
     if answer.status != 200:
         raise TargetError(f"etcd at {host}:{port} answers with {answer.status}", "see what its log says")
-    return int(json.loads(content).get("count", 0)) > 0
+    try:
+        return msgspec.json.decode(content, type=_Range, strict=False).count > 0
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise TargetError(f"what answers at {host}:{port} is no etcd: {error}", "correct the address") from None

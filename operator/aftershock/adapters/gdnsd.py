@@ -40,7 +40,7 @@ def states(path: Path, deadline: float = DEADLINE) -> Mapping[str, State]:
     """Return the states by their keys, such as `127.0.1.1/http`. TargetError if it doesn't answer within `deadline` seconds."""
     try:
         told = msgspec.json.decode(_exchange(path, time.monotonic() + deadline), type=dict[str, _Told])
-    except (OSError, msgspec.DecodeError) as error:
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
         raise TargetError(
             f"gdnsd doesn't answer at {path}: {error or type(error).__name__}", "see whether it runs, and its log"
         ) from None

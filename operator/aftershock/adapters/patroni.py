@@ -76,7 +76,7 @@ def tell(url: str, changed: Mapping[str, Any]) -> None:
 def _typed(url: str, content: bytes, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(content, type=kind)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise TargetError(
             f"what answers at {url} is no Patroni: {error}", "correct the member's `url:` in the Stack"
         ) from None

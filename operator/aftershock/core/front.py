@@ -92,10 +92,15 @@ def _hit(stack: Stack, step: Step) -> list[str]:
         case "links":
             return [link.name for link in links_in(stack, step.target)]
         case "partition":
-            return [link.name for link in links_at(stack, step.target)]
+            return [link.name for part in servers_of(stack, step.target) for link in links_at(stack, part)]
         case "link":
             return [link.name for link in links_at(stack, step.target) if link.from_ == step.target]
     return []
+
+
+def servers_of(stack: Stack, part: str) -> list[str]:
+    """Return what runs as a part: itself, or the servers that a database of that name can have."""
+    return next((each.servers for each in stack.spec.databases if each.name == part), [part])
 
 
 def links_at(stack: Stack, part: str) -> list[Link]:
@@ -123,7 +128,7 @@ def links_between(stack: Stack, one: str, other: str) -> list[Link]:
 def _inside(stack: Stack, region: str) -> set[str]:
     spec = stack.spec
     inside = {part.name for part in spec.workloads if part.region == region}
-    return inside | {part.name for part in spec.databases if part.region == region}
+    return inside | {name for part in spec.databases if part.region == region for name in (part.name, *part.servers)}
 
 
 def direct(service: str) -> str:

@@ -19,6 +19,9 @@ from aftershock.faults.process import workload_of
 from aftershock.model.stack import Failover, Member
 
 PATIENCE = 2 * patroni.DEADLINE + 0.5
+_LEADING = frozenset({"leader", "standby_leader"})
+_SYNCHRONOUS = frozenset({"sync_standby", "quorum_standby"})
+"""Roles, in Patroni's words."""
 
 
 class LostMemberHold(LostPartHold):
@@ -61,9 +64,18 @@ class LostMemberHold(LostPartHold):
         return Answer(alive=True, sound=True, saw=f"past the links {name} answers, and {kind}")
 
     def _runs(self) -> bool:
-        workload = workload_of(self.site.at(self._found().name))
+        """Ask the kernel, or, of one that is no process of this machine, its manager."""
         try:
+            workload = workload_of(self.site.at(self._found().name))
             return processes.state(processes.root_of(workload, self.site.folder)) is not None
+        except InputError:
+            return self._manager_answers()
+        except TargetError:
+            return False
+
+    def _manager_answers(self) -> bool:
+        try:
+            return bool(patroni.cluster(self._found().url).members)
         except TargetError:
             return False
 
@@ -110,14 +122,16 @@ def unwilling(cluster: Cluster, agreed: Agreed) -> tuple[str, str] | None:
     """Return why nobody would take over from the leader, and what to do; None where somebody would."""
     if cluster.pause:
         return "it is paused, so nobody would take over", "`patronictl resume` ends that; or take `process-hold-down`"
-    others = [each for each in cluster.members if each.role not in {"leader", "standby_leader"}]
+    others = [each for each in cluster.members if each.role not in _LEADING]
+    if len(others) == len(cluster.members):
+        return "nobody takes the writes now", "see `patronictl list`, and mend that first"
     refusals = []
     for each in others:
         if not each.up:
             refusals.append(f"{each.name} is {each.state}")
         elif each.tags.get("nofailover"):
             refusals.append(f"{each.name} may not (its tag `nofailover`)")
-        elif agreed.synchronous and each.role != "sync_standby":
+        elif agreed.synchronous and each.role not in _SYNCHRONOUS:
             refusals.append(f"{each.name} is not synchronous, and only such a one may")
         elif not agreed.synchronous and (not isinstance(each.lag, int) or each.lag > agreed.maximum_lag_on_failover):
             refusals.append(f"{each.name} lags by {each.lag} bytes, of at most {agreed.maximum_lag_on_failover}")

@@ -15,7 +15,7 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from aftershock.core.front import links_at
+from aftershock.core.front import links_at, servers_of
 from aftershock.core.lease import Lease
 from aftershock.errors import InputError, TargetError
 from aftershock.faults import link
@@ -112,8 +112,10 @@ def refuse(site: Site, by: By) -> None:
 def alone(site: Site, by: By) -> Iterable[str]:
     """Name what no other fault can have meanwhile."""
     if by == "partition":
-        return [being_up(each.name) for part in servers_at(site) for each in links_at(site.stack, part)]
-    return [processes_of(part) for part in servers_at(site)]
+        return [
+            being_up(each.name) for part in servers_of(site.stack, site.target) for each in links_at(site.stack, part)
+        ]
+    return [processes_of(part) for part in servers_of(site.stack, site.target)]
 
 
 def _workload(site: Site) -> Workload | None:
@@ -126,11 +128,14 @@ def _workload(site: Site) -> Workload | None:
 
 async def clock(site: Site) -> float:
     """Return this machine's clock, or that of the links' Toxiproxies: the one that is ahead."""
-    links = [each for part in servers_at(site) for each in links_at(site.stack, part)]
+    parts = servers_of(site.stack, site.target)
+    links = [each for part in parts for each in links_at(site.stack, part)]
     told = [await link.clock(site.at(each.name)) for each in links if each.toxiproxy is not None]
-    return max([*told, time.time()] if any(_workload(site.at(part)) for part in servers_at(site)) else told)
-
-
-def servers_at(site: Site) -> list[str]:
-    """Return what runs as the target: itself, or the servers that a database of that name can have."""
-    return next((each.servers for each in site.stack.spec.databases if each.name == site.target), [site.target])
+    if any(_workload(site.at(part)) for part in parts):
+        told.append(time.time())
+    if not told:
+        raise InputError(
+            f"nothing that could hold {site.target} has a clock",
+            "give its links a `toxiproxy`, or its workload `supervisor`",
+        )
+    return max(told)

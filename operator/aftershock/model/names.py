@@ -127,6 +127,11 @@ url = Shape(
 )
 """An address that is asked over HTTP. Whoever could read the journal would read a password in it, so none may be in it."""
 
+manager_url = Shape(
+    f"^http://{_HOST}:{_PORT}/?$", 2048, "{} is no address of a manager", "write it like `http://10.0.0.11:8008`"
+)
+"""Where what manages a database's server answers: over plain HTTP, and by its own paths."""
+
 address = Shape(f"^{_HOST}:{_PORT}$", 259, "{} is no host and port", "write it like `127.0.0.1:5432`")
 """A host and a port."""
 

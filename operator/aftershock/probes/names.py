@@ -115,6 +115,7 @@ class Name:
         self.version = 0
         self.literal = _is_literal(host)
         self._resolver = None if self.literal or resolver is None else Resolver(resolver)
+        self._answered = False
         self._due = 0.0
 
     def ask(self) -> None:
@@ -135,12 +136,20 @@ class Name:
         self._due = time.monotonic() + max(lives, LEAST)
 
     def _asked(self, resolver: Resolver) -> tuple[list[Address], float]:
-        """Ask the stack's DNS server; the system where that one refuses, now and from then on."""
+        """Ask the stack's DNS server; the system, from then on, where that one refuses a name that the system has.
+
+        One that has answered may refuse for a while, as when it loads its zones: that is no answer, and no reason to leave it.
+        """
         try:
-            return resolver.ask(self.host, self.port)
+            found = resolver.ask(self.host, self.port)
         except RefusedError:
+            if self._answered:
+                raise
+            addresses = resolve(self.host, self.port)
             self._resolver = None
-            return resolve(self.host, self.port), EVERY
+            return addresses, EVERY
+        self._answered = True
+        return found
 
     def wait(self) -> float:
         """Return in how many seconds it is to be asked for again."""

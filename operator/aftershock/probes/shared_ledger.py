@@ -3,8 +3,9 @@ acknowledged writes were lost against another's.
 
 Each write says which one it replaced; so what was written makes a tree for each row. A write that nobody replaced, and that is
 not what stands there in the end, is *lost*: its writer was told that it is kept, and nobody who came after had seen it. The
-service keeps a log of conflicts, which has to name the same ones. What is in one and not in the other is *disputed*. Where a
-write may have replaced it of which nobody knows what became, the log decides: who wrote that was not told what it replaced.
+service keeps a log of conflicts, which has to name the same ones. What is in one and not in the other is *disputed*. A write of
+which nothing is known may have been carried out all the same, and its writer was not told what it replaced: where it shows, in
+the end or in a log, it stands for one that was replaced.
 
 The end is what all entry points agree on: as long as they don't, regions that were cut from each other have not come together.
 """
@@ -150,8 +151,8 @@ class SharedLedger(Acknowledged):
         final = {text for text in found.texts.values() if text is not None}
         absent = lost(acknowledged, self._replaced, final)
         logged = {text for log in found.logs.values() for text in log if text in acknowledged}
-        unsure = self._perhaps_replaced(absent)
-        gone = (absent - unsure) | (unsure & logged)
+        unsure = self._perhaps_replaced(absent - logged, self._carried_out(final, found))
+        gone = absent - unsure
         times = sorted((acknowledged[text] / SECOND, text) for text in gone)
         return msgspec.structs.replace(
             self._record(read=True, saw=f"{len(self._sides)} sides agree"),
@@ -162,16 +163,29 @@ class SharedLedger(Acknowledged):
             disputed=sorted(gone ^ logged)[:LOST_LISTED],
         )
 
-    def _perhaps_replaced(self, absent: Iterable[str]) -> set[str]:
-        """Return those that a write may have replaced of which nothing is known. Whether it did, only the log can say."""
-        unknown: dict[int, int] = {}  # by row: until when such a write may have been carried out
-        for number, at in self.unknown.items():
-            row = self._row(number)
-            unknown[row] = max(unknown.get(row, 0), at + LATE)
-        numbers = {text: int(text.removeprefix(self._prefix)) for text in absent}
-        return {
-            text for text, number in numbers.items() if self.acknowledged[number] < unknown.get(self._row(number), 0)
-        }
+    def _carried_out(self, final: set[str], found: "_Round") -> list[int]:
+        """Return the writes of which nothing is known but that they were carried out: something shows them."""
+        shown = final | self._replaced | {text for log in found.logs.values() for text in log}
+        return [number for number in self.unknown if f"{self._prefix}{number}" in shown]
+
+    def _perhaps_replaced(self, absent: Iterable[str], carried_out: Iterable[int]) -> set[str]:
+        """Return those that a write may have replaced of which nothing else is known: one for each such write, the newest that
+        it can have been.
+
+        Of several that follow each other, all unknown, the last one shows. So no more are excused than were replaced.
+        """
+        left = sorted((int(text.removeprefix(self._prefix)) for text in absent), reverse=True)
+        excused = set()
+        for number in sorted(carried_out, reverse=True):
+            before = (
+                each
+                for each in left
+                if self._row(each) == self._row(number) and self.acknowledged[each] < self.unknown[number] + LATE
+            )
+            if (one := next(before, None)) is not None:
+                left.remove(one)
+                excused.add(f"{self._prefix}{one}")
+        return excused
 
     def _record(self, *, read: bool, saw: str) -> Ledgered:
         return Ledgered(

@@ -321,7 +321,7 @@ RULES: Rules = {
     ToxiproxyServer: (texts(name=names.label, url=names.url),),
     Database: (texts(name=names.label, region=names.label), _database_of, _fails_over),
     Failover: (once("members"), _several_members),
-    Member: (texts(name=names.label, url=names.url),),
+    Member: (texts(name=names.label, url=names.manager_url),),
     Cache: (texts(name=names.label, region=names.label),),
     Link: (
         Rule(_nothing, fields={"toxiproxy": _NAMED}),

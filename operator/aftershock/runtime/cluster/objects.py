@@ -44,6 +44,7 @@ SCHEDULED = f"{PREFIX}scheduled-for"
 """Annotation of a scheduled Run: the time for which it was made."""
 
 NOT_ITS_OWN = "in a cluster, a secret is neither a file nor a variable: those would be the executor's"
+NOT_HERE = "in a cluster, the files of a gdnsd would be looked for where the executor is"
 ITS_OWN = "put it into a Secret of the Stack's namespace, and write `secretRef: {name: …, key: …}`"
 
 TOKEN = 8
@@ -111,7 +112,10 @@ def stack(tree: Mapping[str, Any]) -> Document[Stack]:
     whoever may apply a Stack would have it sent to a server of his. (On a machine of one's own, both are one's own.)
     """
     found = document(tree, Stack)
-    if problems := [found.problem(way, NOT_ITS_OWN, ITS_OWN) for way in _borrowed(found.object.spec, ("spec",))]:
+    problems = [found.problem(way, NOT_ITS_OWN, ITS_OWN) for way in _borrowed(found.object.spec, ("spec",))]
+    if (resolver := found.object.spec.resolver) is not None and resolver.gdnsd is not None:
+        problems.append(found.problem(("spec", "resolver", "gdnsd"), NOT_HERE, "leave it out"))
+    if problems:
         raise Invalid(problems)
     return found
 
