@@ -20,7 +20,7 @@ _ROOM = "see that path, its permissions and its free space; AFTERSHOCK_HOME name
 _REPORT = "the same with --debug, and report what it prints"
 COMMANDS = {
     "validate": "Check YAML files: every error at once, with line and advice.",
-    "plan": "Show timeline, targets and blast radius; touch nothing.",
+    "plan": "Show timeline, targets and blast radius; change nothing.",
     "run": "Carry out an experiment and judge it.",
     "judge": "Judge a run again, against any eras.",
     "report": "Show a run's report, or write it in another form.",

@@ -10,7 +10,7 @@ import click
 @click.option("--stack", metavar="NAME|FILE", help="Plan for this stack instead of the one the experiment names.")
 @click.option("--era", "eras", multiple=True, metavar="NAME|FILE", help="Judge by this era; may be repeated, or `all`.")
 def command(file: str, stack: str | None, eras: tuple[str, ...]) -> None:
-    """Show timeline, targets, leases, blast radius of a run and what judges it, without touching anything.
+    """Show timeline, targets, leases, blast radius of a run and what judges it, without changing anything.
 
     FILE is an experiment's YAML, or the name of one that comes with the package (see `aftershock catalog`).
     """
