@@ -233,3 +233,29 @@ def test_who_follows_nobody_announces_nothing(stores: tuple[Store, Store]) -> No
     asyncio.run(run())
     with redis.Redis.from_url(stores[0].url) as client:
         assert client.keys() == []
+
+
+class Deaf(Sync):
+    """One whose first wait that is cancelled ends as if nothing had been said."""
+
+    async def _hear(self, redis: "redis.asyncio.Redis", last: bytes) -> bytes:
+        try:
+            return await super()._hear(redis, last)
+        except asyncio.CancelledError:
+            return last
+
+
+def test_who_does_not_hear_that_it_is_over_is_told_again(stores: tuple[Store, Store]) -> None:
+    east, west = stores
+
+    async def test() -> None:
+        cache = Cache(east.url, "all")
+        listening = Deaf(cache, east.url, {"west": west.url})
+        listening.start()
+        async with asyncio.timeout(30):
+            while listening.unheard != []:
+                await asyncio.sleep(0.01)
+            await listening.close()
+        await cache.close()
+
+    asyncio.run(test())

@@ -59,6 +59,7 @@ class Sync:
         self._some = asyncio.Event()
         self._heard = dict.fromkeys(others, float("-inf"))
         self._tasks: list[asyncio.Task[None]] = []
+        self._over = False
 
     def start(self) -> None:
         """Begin to announce and to follow."""
@@ -67,10 +68,13 @@ class Sync:
             self._tasks += [asyncio.create_task(self._following(*each)) for each in self._others.items()]
 
     async def close(self) -> None:
-        """End that."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        """End that. A task is told again until it ends: what gives up waiting for a Redis may take that for its own doing."""
+        self._over = True
+        while self._tasks:
+            for task in self._tasks:
+                task.cancel()
+            _, left = await asyncio.wait(self._tasks, timeout=TURN)
+            self._tasks = list(left)
 
     def announce(self, number: str) -> None:
         """Have the other regions told, soon, that a note was replaced."""
@@ -93,7 +97,7 @@ class Sync:
     async def _announcing(self) -> None:
         redis = connect(self._own, PATIENCE)
         try:
-            while True:
+            while not self._over:
                 await self._some.wait()
                 self._some.clear()
                 await _again(self._say, redis)
@@ -124,7 +128,7 @@ class Sync:
             self._heard[region] = self._now()
 
         try:
-            while True:
+            while not self._over:
                 await _again(hear, redis)
         finally:
             await redis.aclose()
