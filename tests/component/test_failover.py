@@ -19,6 +19,8 @@ from aftershock.errors import TargetError
 from aftershock.faults.failover import unwilling
 from aftershock.model.stack import Failover
 from aftershock.stacks import local
+from aftershock.stacks.layout import MANAGER
+from aftershock.stacks.place import read_record
 from component.conftest import until
 from component.test_stack_1m import Wide
 from component.test_stacks_local import quiet
@@ -49,6 +51,12 @@ class Pair(Wide):
         """Of a manager that answers."""
         first, second = (each.url for each in self.failover.members)
         return first if self._answers(first) else second
+
+    @property
+    def login(self) -> tuple[str, str]:
+        """Whom the managers obey."""
+        words = read_record(self.file.parent / "secrets" / "passwords.json")
+        return MANAGER, words[f"{DATABASE}/{MANAGER}"]
 
     def _answers(self, url: str) -> bool:
         try:
@@ -99,7 +107,7 @@ class Pair(Wide):
         return self.notes("db-us-east", since) == self.notes(DATABASE, since) == self.notes("db-eu-west", since)
 
     def synchronous(self, wanted: bool) -> None:
-        patroni.agree(self.url, synchronous=wanted)
+        patroni.agree(self.url, self.login, synchronous=wanted)
         until(self.ready, WHOLE)
         assert patroni.agreed(self.url).synchronous == wanted
 
@@ -276,8 +284,18 @@ def test_a_manager_that_would_do_nothing_is_a_reason_to_refuse(pair: Pair, tmp_p
 
 
 def set_pause(pair: Pair, *, paused: bool) -> None:
-    patroni.tell(pair.url, {"pause": paused or None})
+    patroni.tell(pair.url, pair.login, {"pause": paused or None})
     until(lambda: patroni.cluster(pair.url).pause is paused)
+
+
+def test_the_managers_take_no_orders_from_whoever_comes_along(pair: Pair) -> None:
+    """What they are told becomes a setting of the server, and some settings are commands that it runs."""
+    for each in pair.failover.members:
+        before = patroni.agreed(each.url)
+        for login in (None, (MANAGER, "guessed")):
+            with pytest.raises(TargetError, match="doesn't obey"):
+                patroni.tell(each.url, login, {"maximum_lag_on_failover": 1})
+        assert patroni.agreed(each.url) == before
 
 
 def test_what_cannot_be_asked_is_a_note_and_a_server_that_is_down_a_reason(pair: Pair, tmp_path: Path) -> None:

@@ -12,8 +12,9 @@ import yaml
 from aftershock.errors import StackError
 from aftershock.model.load import load_text
 from aftershock.model.stack import Stack
-from aftershock.stacks import layout, parts, patroni, render, supervised, values
+from aftershock.stacks import layout, local, parts, patroni, render, supervised, values
 from aftershock.stacks.parts import urls
+from aftershock.stacks.place import Place, place, read_record
 
 VALUES = values.load("1k")
 PORTS = {name: 1000 + number for number, name in enumerate(layout.wanted_ports(VALUES))}
@@ -59,6 +60,13 @@ WIDE_PROGRAMS = replace(
     installed={each: f"/bin/{each}" for each in ("haproxy", "redis-server", "gdnsd", "etcd", "patroni")},
     lent=(["/bin/lend"], None),
 )
+
+
+@pytest.fixture
+def ground(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+    """Where a stack would lie."""
+    monkeypatch.setenv("AFTERSHOCK_HOME", str(tmp_path))
+    return place("meetings-1k")
 
 
 def stack(of: parts.Values = VALUES, at: layout.Layout = LAYOUT) -> Stack:
@@ -278,6 +286,20 @@ def test_a_member_is_told_of_the_other_one_and_of_what_both_go_by(on: bool, monk
     assert agreed["postgresql"]["parameters"]["max_connections"] == "100"
     word = WIDE_LAYOUT.passwords["db-us-west/postgres"]
     assert told["postgresql"]["authentication"]["superuser"] == {"username": "postgres", "password": word}
+    word = WIDE_LAYOUT.passwords["db-us-west/manager"]
+    assert told["restapi"]["authentication"] == {"username": "manager", "password": word}
+
+
+def test_passwords_that_are_there_stay_where_one_more_is_wanted(ground: Place) -> None:
+    """Databases were made with them."""
+    ground.secrets.mkdir(parents=True)
+    file = ground.secrets / "passwords.json"
+    file.write_text('{"primary/meetings": "kept", "primary/nobody-any-more": "gone"}')
+    decided = local._decided(VALUES, ground).passwords
+    assert set(decided) == {"primary/meetings", "primary/postgres"}
+    assert decided["primary/meetings"] == "kept"
+    assert len(decided["primary/postgres"]) == 32
+    assert read_record(file) == decided
 
 
 def test_dns_is_told_of_the_regions_in_their_order_and_looks_at_them_as_clients_come() -> None:

@@ -214,11 +214,11 @@ def needed(wanted: Values) -> list[str]:
 
 
 def _decided(wanted: Values, ground: Place) -> Layout:
-    """Return names and passwords: those of an earlier `up`, which its database was made with, or new ones."""
+    """Return names and passwords: those that its databases were made with by an earlier `up`, and new ones for what has none."""
     earlier = _recorded(ground)
-    passwords = read_record(ground.secrets / "passwords.json")
-    if set(passwords) != set(wanted_passwords(wanted)):
-        passwords = {key: secrets.token_hex(16) for key in wanted_passwords(wanted)}
+    there = read_record(ground.secrets / "passwords.json")
+    passwords = {key: there.get(key) or secrets.token_hex(16) for key in wanted_passwords(wanted)}
+    if passwords != there:
         write(ground.secrets / "passwords.json", json.dumps(passwords))
     usable = earlier is not None and set(earlier.ports) == set(wanted_ports(wanted))
     before = earlier.ports if earlier is not None and usable else {}

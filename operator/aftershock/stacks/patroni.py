@@ -18,7 +18,7 @@ from aftershock.model.write import dump_yaml
 from aftershock.stacks import keeping as keeping_program
 from aftershock.stacks import postgres, replication
 from aftershock.stacks.account import Account, switch
-from aftershock.stacks.layout import HOST, Layout, manager
+from aftershock.stacks.layout import HOST, MANAGER, Layout, manager
 from aftershock.stacks.parts import Database, Failover, Store, Values
 
 TTL = 20
@@ -72,11 +72,15 @@ def member(values: Values, database: Database, name: str, layout: Layout, data: 
     roles = {role: layout.passwords[f"{database.name}/{role}"] for role in (postgres.SUPERUSER, postgres.REPLICATION)}
     superuser, replicating = ({"username": role, "password": word} for role, word in roles.items())
     merging = values.merging(database)
+    asked = layout.address(manager(name))
+    # Whoever may give it orders has the server run commands: they need a password. What only reads needs none.
+    obeyed = login(database, layout)
+    obeying = {"authentication": {"username": obeyed[0], "password": obeyed[1]}} if obeyed else {}
     return dump_yaml(
         {
             "scope": database.name,
             "name": name,
-            "restapi": {"listen": layout.address(manager(name)), "connect_address": layout.address(manager(name))},
+            "restapi": {"listen": asked, "connect_address": asked, **obeying},
             # The store is asked at this address and no other: it would tell the one that it knows itself by.
             "etcd3": {"hosts": [layout.address(values.way(name, failover.store))], "use_proxies": True},
             "bootstrap": {"dcs": agreed(database, failover, merging=merging)},
@@ -207,7 +211,13 @@ def uncarried(values: Values, database: Database, failover: Failover, layout: La
     return None if carried >= wanted else "what is kept for another region is not kept by both members yet"
 
 
-def agree(failover: Failover, layout: Layout) -> None:
+def login(database: Database, layout: Layout) -> tuple[str, str] | None:
+    """Return whom the managers of a database obey: name and password. None where no word was agreed on, and they obey all."""
+    word = layout.passwords.get(f"{database.name}/{MANAGER}")
+    return (MANAGER, word) if word else None
+
+
+def agree(database: Database, failover: Failover, layout: Layout) -> None:
     """Have the members go by the switch, should the store have another value from before. Nothing happens where nobody answers
     yet.
     """
@@ -215,5 +225,5 @@ def agree(failover: Failover, layout: Layout) -> None:
         url = layout.url(manager(name))
         with suppress(TargetError):
             if patroni.agreed(url).synchronous != failover.synchronous:
-                patroni.agree(url, synchronous=failover.synchronous)
+                patroni.agree(url, login(database, layout), synchronous=failover.synchronous)
             return
