@@ -12,7 +12,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from aftershock.adapters import patroni, secrets
+from aftershock.adapters import etcd, patroni, secrets
 from aftershock.core.history import Injected, Ledgered, Observed
 from aftershock.core.verdict import Verdict
 from aftershock.errors import TargetError
@@ -296,6 +296,14 @@ def test_the_managers_take_no_orders_from_whoever_comes_along(pair: Pair) -> Non
             with pytest.raises(TargetError, match="doesn't obey"):
                 patroni.tell(each.url, login, {"maximum_lag_on_failover": 1})
         assert patroni.agreed(each.url) == before
+
+
+def test_the_store_takes_no_orders_from_whoever_comes_along(pair: Pair) -> None:
+    """Neither at its own port nor through a link: what lies in it becomes a setting as well."""
+    ports = read_record(pair.file.parent / "record.json")["ports"]
+    for way in ("etcd-us-west", "us-west-a-to-etcd", "us-west-b-to-etcd"):
+        with pytest.raises(TargetError, match="answers with 400"):
+            etcd.holds("127.0.0.1", ports[way], f"/service/{DATABASE}/config")
 
 
 def test_what_cannot_be_asked_is_a_note_and_a_server_that_is_down_a_reason(pair: Pair, tmp_path: Path) -> None:

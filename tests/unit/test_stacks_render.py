@@ -246,7 +246,11 @@ def test_a_database_that_fails_over_is_two_servers_a_store_and_a_door() -> None:
     assert member["command"].startswith("/bin/lend '/bin/py thon' -I -S ")
     assert member["command"].endswith(f"{folder}/keeping.py /bin/patroni {folder}/patroni.yaml")
     assert "user" not in member, "it is lent a right by what stands before it"
-    assert "--data-dir /state/meetings-1k/stores/etcd-us-west " in parser["program:etcd-us-west"]["command"]
+    store = parser["program:etcd-us-west"]
+    assert "--data-dir /state/meetings-1k/stores/etcd-us-west/data " in store["command"]
+    assert f"--listen-client-urls http://127.0.0.1:{at['etcd-us-west']} " in store["command"]
+    assert "--listen-peer-urls unix://peers:0 " in store["command"], "who comes in there needs no password"
+    assert store["directory"] == "/state/meetings-1k/stores/etcd-us-west"
     assert parser["program:db-us-west"]["command"].endswith("db-us-west.cfg")
     door = render.configurations(WIDE, WIDE_LAYOUT)["db-us-west.cfg"]
     assert f"bind 127.0.0.1:{at['db-us-west']}\n" in door
@@ -288,6 +292,8 @@ def test_a_member_is_told_of_the_other_one_and_of_what_both_go_by(on: bool, monk
     assert told["postgresql"]["authentication"]["superuser"] == {"username": "postgres", "password": word}
     word = WIDE_LAYOUT.passwords["db-us-west/manager"]
     assert told["restapi"]["authentication"] == {"username": "manager", "password": word}
+    assert told["etcd3"]["username"] == "root"
+    assert told["etcd3"]["password"] == WIDE_LAYOUT.passwords["etcd-us-west/root"]
 
 
 def test_passwords_that_are_there_stay_where_one_more_is_wanted(ground: Place) -> None:

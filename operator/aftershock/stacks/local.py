@@ -18,7 +18,7 @@ from pathlib import Path
 from aftershock.adapters import supervisor
 from aftershock.errors import InputError, StackError, TargetError
 from aftershock.model.stack import SupervisorControl
-from aftershock.stacks import clusters, installed, patroni, ports, postgres, processes, ready, toxiproxy, values
+from aftershock.stacks import clusters, installed, patroni, ports, postgres, processes, ready, stores, toxiproxy, values
 from aftershock.stacks.account import unprivileged
 from aftershock.stacks.layout import REAPER, Layout, Programs, hosts, shared, wanted_passwords, wanted_ports
 from aftershock.stacks.parts import CLIENT, Values
@@ -173,6 +173,7 @@ def _bring_up(wanted: Values, ground: Place, progress: Progress, switches: Mappi
     programs = _programs(wanted, ground, progress)
     layout = _decided(wanted, ground)
     clusters.make(wanted, ground, layout, progress)
+    stores.make(wanted, ground, layout, programs.installed, progress)
     for attempt in range(TRIES):
         if attempt or not layout.ports or any(map(ports.taken, layout.ports.values())):
             layout = replace(layout, ports=_chosen(wanted))
@@ -214,7 +215,7 @@ def needed(wanted: Values) -> list[str]:
 
 
 def _decided(wanted: Values, ground: Place) -> Layout:
-    """Return names and passwords: those that its databases were made with by an earlier `up`, and new ones for what has none."""
+    """Return names and passwords: those that its databases were made with by an earlier `up`, new ones for what has none."""
     earlier = _recorded(ground)
     there = read_record(ground.secrets / "passwords.json")
     passwords = {key: there.get(key) or secrets.token_hex(16) for key in wanted_passwords(wanted)}
@@ -245,8 +246,6 @@ def _write(wanted: Values, ground: Place, layout: Layout, programs: Programs, sw
         write(ground.folder / name, text)
     if wanted.resolver is not None:
         ground.make_resolver(wanted.resolver.name, resolver(wanted, layout), unprivileged())
-    for store in wanted.stores:
-        ground.make_store(store.name)
     for database, failover in wanted.failing_over():
         for name in failover.members:
             config = patroni.member(wanted, database, name, layout, str(ground.cluster(name)))

@@ -18,8 +18,8 @@ from aftershock.model.write import dump_yaml
 from aftershock.stacks import keeping as keeping_program
 from aftershock.stacks import postgres, replication
 from aftershock.stacks.account import Account, switch
-from aftershock.stacks.layout import HOST, MANAGER, Layout, manager
-from aftershock.stacks.parts import Database, Failover, Store, Values
+from aftershock.stacks.layout import MANAGER, STORES_OWN, Layout, manager
+from aftershock.stacks.parts import Database, Failover, Values
 
 TTL = 20
 """Seconds that the lease of who takes the writes lives: Patroni allows no less."""
@@ -73,6 +73,8 @@ def member(values: Values, database: Database, name: str, layout: Layout, data: 
     superuser, replicating = ({"username": role, "password": word} for role, word in roles.items())
     merging = values.merging(database)
     asked = layout.address(manager(name))
+    word = layout.passwords.get(f"{failover.store}/{STORES_OWN}")
+    entering = {"username": STORES_OWN, "password": word} if word else {}
     # Whoever may give it orders has the server run commands: they need a password. What only reads needs none.
     obeyed = login(database, layout)
     obeying = {"authentication": {"username": obeyed[0], "password": obeyed[1]}} if obeyed else {}
@@ -82,7 +84,7 @@ def member(values: Values, database: Database, name: str, layout: Layout, data: 
             "name": name,
             "restapi": {"listen": asked, "connect_address": asked, **obeying},
             # The store is asked at this address and no other: it would tell the one that it knows itself by.
-            "etcd3": {"hosts": [layout.address(values.way(name, failover.store))], "use_proxies": True},
+            "etcd3": {"hosts": [layout.address(values.way(name, failover.store))], "use_proxies": True, **entering},
             "bootstrap": {"dcs": agreed(database, failover, merging=merging)},
             "postgresql": {
                 "listen": layout.address(name),
@@ -120,14 +122,16 @@ def agreed(database: Database, failover: Failover, *, merging: bool) -> dict[str
     }
 
 
-def store(each: Store, layout: Layout, program: str, folder: str) -> list[str]:
-    """Return the command line of an etcd of its own. Its peers' port is nobody's: any will do."""
-    url = layout.url(each.name)
+def store(name: str, program: str, data: str, clients: str) -> list[str]:
+    """Return the command line of an etcd of its own that clients reach at the URL `clients`. It runs in a folder of ours.
+
+    It has no peers, and whoever could speak to it as one would need no password: it waits for them on a socket in that folder.
+    """
+    peers = "unix://peers:0"
     return [
-        program, "--name", each.name, "--data-dir", folder, "--logger", "zap", "--log-level", "warn",
-        "--listen-client-urls", url, "--advertise-client-urls", url,
-        "--listen-peer-urls", f"http://{HOST}:0", "--initial-advertise-peer-urls", f"http://{HOST}:0",
-        "--initial-cluster", f"{each.name}=http://{HOST}:0",
+        program, "--name", name, "--data-dir", data, "--logger", "zap", "--log-level", "warn",
+        "--listen-client-urls", clients, "--advertise-client-urls", clients,
+        "--listen-peer-urls", peers, "--initial-advertise-peer-urls", peers, "--initial-cluster", f"{name}={peers}",
     ]  # fmt: skip
 
 

@@ -66,8 +66,8 @@ class Place:
         return self.folder / "postgresql" / database / "data"
 
     def store(self, name: str) -> Path:
-        """Return the folder of what a store keeps."""
-        return self.folder / "stores" / name
+        """Return the folder of what a store keeps: it runs in that one's parent."""
+        return self.folder / "stores" / name / "data"
 
     @property
     def socket(self) -> Path:
@@ -121,10 +121,15 @@ class Place:
             write(folder / path, text)
             give(folder / path, account)
 
-    def make_store(self, name: str) -> None:
-        """Make the folder of what a store keeps."""
-        for each in (self.folder / "stores", self.store(name)):
+    def make_store(self, name: str) -> Path:
+        """Make the folder that a store runs in, clear what a killed attempt left there, return the path of what it keeps."""
+        kept = self.store(name)
+        for each in (kept.parent.parent, kept.parent):
             each.mkdir(mode=0o700, exist_ok=True)
+            each.chmod(0o700)
+        for left in kept.parent.glob("new.*"):
+            shutil.rmtree(left)
+        return kept
 
     def _for_servers(self, folder: Path, account: Account | None) -> None:
         folder.mkdir(mode=0o700, exist_ok=True)
