@@ -4,6 +4,7 @@ under load, with and without synchronous replication, and what that costs is mea
 
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,8 +19,10 @@ from aftershock.core.verdict import Verdict
 from aftershock.errors import TargetError
 from aftershock.faults.failover import unwilling
 from aftershock.model.stack import Failover
-from aftershock.stacks import local
+from aftershock.stacks import local, processes
+from aftershock.stacks.account import unprivileged
 from aftershock.stacks.layout import MANAGER
+from aftershock.stacks.patroni import lent
 from aftershock.stacks.place import read_record
 from component.conftest import until
 from component.test_stack_1m import Wide
@@ -304,6 +307,31 @@ def test_the_store_takes_no_orders_from_whoever_comes_along(pair: Pair) -> None:
     for way in ("etcd-us-west", "us-west-a-to-etcd", "us-west-b-to-etcd"):
         with pytest.raises(TargetError, match="answers with 400"):
             etcd.holds("127.0.0.1", ports[way], f"/service/{DATABASE}/config")
+
+
+def test_a_server_can_do_nothing_that_its_account_cannot(pair: Pair) -> None:
+    """What may be lent to Patroni, so that it can read our Python, is no server's, nor that of a command that one runs."""
+    servers = [each for each in processes.of(pair.file.parent) if each.is_postmaster]
+    assert len(servers) == 4
+    for each in servers:
+        status = Path(f"/proc/{each.pid}/status").read_text()
+        assert [int(line.split()[1], 16) for line in status.splitlines() if line.startswith(("CapEff", "CapAmb"))] == [
+            0,
+            0,
+        ]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="servers have an account of their own under root only")
+def test_the_servers_account_cannot_write_what_it_is_lent_a_right_for(pair: Pair) -> None:
+    account = unprivileged()
+    before, _ = lent(sys.executable, account)
+    for each in pair.failover.members:
+        folder = pair.file.parent / "managers" / each.name
+        owners = {path.stat().st_uid for path in (folder, *folder.iterdir())}
+        assert account
+        assert owners == {0 if before else account.uid}
+        assert all(path.stat().st_mode & 0o077 == 0 for path in (folder, *folder.iterdir())), "passwords are in there"
+        assert folder.parent.stat().st_uid == 0
 
 
 def test_what_cannot_be_asked_is_a_note_and_a_server_that_is_down_a_reason(pair: Pair, tmp_path: Path) -> None:

@@ -242,9 +242,10 @@ def test_a_database_that_fails_over_is_two_servers_a_store_and_a_door() -> None:
     parser = configparser.RawConfigParser()
     parser.read_string(supervised.supervisord(WIDE, WIDE_LAYOUT, WIDE_PROGRAMS, "root"))
     member = parser["program:db-us-west-b"]
-    folder = "/state/meetings-1k/postgresql/db-us-west-b"
-    assert member["command"].startswith("/bin/lend '/bin/py thon' -I -S ")
-    assert member["command"].endswith(f"{folder}/keeping.py /bin/patroni {folder}/patroni.yaml")
+    folder = "/state/meetings-1k/managers/db-us-west-b"
+    python = "'/bin/py thon'"
+    ours = f"-I -S {folder}/keeping.py {python} {folder}/lending.py {folder}/patroni.yaml"
+    assert member["command"] == f"/bin/lend {python} {ours}"
     assert "user" not in member, "it is lent a right by what stands before it"
     store = parser["program:etcd-us-west"]
     assert "--data-dir /state/meetings-1k/stores/etcd-us-west/data " in store["command"]

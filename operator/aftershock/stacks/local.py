@@ -246,10 +246,13 @@ def _write(wanted: Values, ground: Place, layout: Layout, programs: Programs, sw
         write(ground.folder / name, text)
     if wanted.resolver is not None:
         ground.make_resolver(wanted.resolver.name, resolver(wanted, layout), unprivileged())
+    before, _ = programs.lent
     for database, failover in wanted.failing_over():
         for name in failover.members:
             config = patroni.member(wanted, database, name, layout, str(ground.cluster(name)))
-            ground.make_member(name, {patroni.CONFIG: config, patroni.KEEPING: patroni.keeping()}, unprivileged())
+            # What the account is lent, it may use for what is written there: so it must not be able to write it.
+            owner = None if before else unprivileged()
+            ground.make_member(name, {patroni.CONFIG: config, **patroni.programs()}, owner)
     user = pwd.getpwuid(os.geteuid()).pw_name if os.geteuid() == 0 else str(os.geteuid())
     whole = replace(programs, databases=clusters.commands(wanted, ground, layout))
     write(ground.config, supervisord(wanted, layout, whole, user))

@@ -15,8 +15,7 @@ from typing import Any
 from aftershock.adapters import patroni
 from aftershock.errors import StackError, TargetError
 from aftershock.model.write import dump_yaml
-from aftershock.stacks import keeping as keeping_program
-from aftershock.stacks import postgres, replication
+from aftershock.stacks import keeping, lending, postgres, replication
 from aftershock.stacks.account import Account, switch
 from aftershock.stacks.layout import MANAGER, STORES_OWN, Layout, manager
 from aftershock.stacks.parts import Database, Failover, Values
@@ -27,8 +26,8 @@ LOOP, RETRY = 1, 3
 """Seconds between two looks of a manager, and seconds that it waits for the store before it steps down: 3 is the least."""
 _LAG = 1 << 20
 """Bytes that a member may lack and take over all the same, where writes don't wait for it (Patroni's default)."""
-CONFIG, KEEPING = "patroni.yaml", "keeping.py"
-"""What lies in a member's folder, beside its cluster."""
+CONFIG, _KEEPING, _LENDING = "patroni.yaml", "keeping.py", "lending.py"
+"""What lies in the folder of a member's manager."""
 
 _MERGED = {"sync_replication_slots": "on", "hot_standby_feedback": "on"}
 """What another region follows has to go on where another server takes over: a copy of its slot is kept there."""
@@ -135,14 +134,15 @@ def store(name: str, program: str, data: str, clients: str) -> list[str]:
     ]  # fmt: skip
 
 
-def kept(python: str, program: str, folder: Path) -> list[str]:
+def kept(python: str, folder: Path) -> list[str]:
     """Return the command line of a member that supervisord can keep, with the server that Patroni starts."""
-    return [python, "-I", "-S", str(folder / KEEPING), program, str(folder / CONFIG)]
+    return [python, "-I", "-S", str(folder / _KEEPING), python, str(folder / _LENDING), str(folder / CONFIG)]
 
 
-def keeping() -> str:
-    """Return the program that keeps what Patroni starts, as text: it lies beside the configuration."""
-    return Path(keeping_program.__file__).read_text(encoding="utf-8")
+def programs() -> dict[str, str]:
+    """Return the programs that lie beside the configuration, as text: what keeps what Patroni starts, and what runs Patroni."""
+    files = {_KEEPING: keeping, _LENDING: lending}
+    return {name: Path(str(each.__file__)).read_text(encoding="utf-8") for name, each in files.items()}
 
 
 def lent(python: str, account: Account | None) -> tuple[list[str], str | None]:

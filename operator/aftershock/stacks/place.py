@@ -114,12 +114,21 @@ class Place:
             give(folder / path, account)
 
     def make_member(self, name: str, files: Mapping[str, str], account: Account | None) -> None:
-        """Write what a database's member reads, beside its cluster, for its account alone: there are secrets in it."""
-        folder = self.cluster(name).parent
-        self._for_servers(folder, account)
+        """Write what runs a database's member, for `account` alone, None for ourselves: there are secrets in it.
+
+        Anew each time, in a folder that nobody else can write: what an earlier one left may belong to whomever it was given.
+        """
+        managers = self.folder / "managers"
+        managers.mkdir(mode=0o711, exist_ok=True)
+        managers.chmod(0o711)
+        folder = managers / name
+        if folder.exists():
+            shutil.rmtree(folder)
+        folder.mkdir(mode=0o700)
         for path, text in files.items():
             write(folder / path, text)
             give(folder / path, account)
+        give(folder, account)
 
     def make_store(self, name: str) -> Path:
         """Make the folder that a store runs in, clear what a killed attempt left there, return the path of what it keeps."""

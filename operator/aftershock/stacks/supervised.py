@@ -77,8 +77,7 @@ def _failing_over(values: Values, layout: Layout, programs: Programs) -> Iterato
     before, user = programs.lent
     for database, failover in values.failing_over():
         for name in failover.members:
-            folder = layout.folder / "postgresql" / name
-            command = patroni.kept(programs.python, programs.installed[failover.manager], folder)
+            command = patroni.kept(programs.python, layout.folder / "managers" / name)
             yield _section(layout, name, [*before, *command], patience=10, user=user)
         command = [programs.installed["haproxy"], "-db", "-f", str(layout.config(database.name, "cfg"))]
         yield _section(layout, database.name, command)
