@@ -309,6 +309,33 @@ def test_passwords_that_are_there_stay_where_one_more_is_wanted(ground: Place) -
     assert read_record(file) == decided
 
 
+@pytest.mark.parametrize("put", ["postgresql/primary", "postgresql", "dns", "dns/dns/zones"])
+def test_a_link_that_lies_where_a_folder_of_the_servers_is_to_be_is_refused(ground: Place, put: str) -> None:
+    """Their account can write there, and would have us give it what the link leads to."""
+    ground.folder.mkdir(parents=True)
+    (ground.folder / put).parent.mkdir(parents=True, exist_ok=True)
+    (ground.folder / put).symlink_to("/")
+
+    def make() -> None:
+        ground.make(None)
+        ground.make_cluster("primary", None)
+        ground.make_resolver("dns", {}, None)
+
+    with pytest.raises(StackError, match=f"{put} is to be a folder"):
+        make()
+
+
+def test_a_manager_is_run_by_what_was_written_now(ground: Place) -> None:
+    """What lies there from before may be of an account that could write it."""
+    ground.make(None)
+    ground.make_member("db", {"patroni.yaml": "before", "left.py": ""}, None)
+    folder = ground.folder / "managers" / "db"
+    folder.chmod(0o777)
+    ground.make_member("db", {"patroni.yaml": "now"}, None)
+    assert [(each.name, each.read_text()) for each in folder.iterdir()] == [("patroni.yaml", "now")]
+    assert (folder.stat().st_mode & 0o777, folder.parent.stat().st_mode & 0o777) == (0o700, 0o711)
+
+
 def test_dns_is_told_of_the_regions_in_their_order_and_looks_at_them_as_clients_come() -> None:
     files = render.resolver(WIDE, WIDE_LAYOUT)
     assert set(files) == {"config", "zones/meetings.test"}

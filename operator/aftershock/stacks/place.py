@@ -15,7 +15,7 @@ from typing import Any
 
 from aftershock.adapters import home
 from aftershock.errors import InputError, StackError
-from aftershock.stacks.account import Account, give
+from aftershock.stacks.account import Account, give, give_folder
 
 LONGEST_SOCKET = 107 - len(".4194304")
 """Bytes of a socket's path; supervisord binds it with its process id appended, then renames it."""
@@ -94,12 +94,12 @@ class Place:
             folder.chmod(mode)
         if self.socket.parent != self.folder:
             _private(self.socket.parent)
-        self._for_servers(self.folder / "postgresql", account)
+        give_folder(self.folder / "postgresql", account)
 
     def make_cluster(self, database: str, account: Account | None) -> Path:
         """Make the parent of a database's cluster, clear what a killed attempt left there, return the cluster's path."""
         cluster = self.cluster(database)
-        self._for_servers(cluster.parent, account)
+        give_folder(cluster.parent, account)
         for left in cluster.parent.glob("new.*"):
             shutil.rmtree(left)
         return cluster
@@ -108,7 +108,7 @@ class Place:
         """Write a DNS server's files, for its account alone."""
         folder = self.folder / "dns" / name
         for each in (folder.parent, folder, folder / "zones", folder / "run", folder / "state"):
-            self._for_servers(each, account)
+            give_folder(each, account)
         for path, text in files.items():
             write(folder / path, text)
             give(folder / path, account)
@@ -139,11 +139,6 @@ class Place:
         for left in kept.parent.glob("new.*"):
             shutil.rmtree(left)
         return kept
-
-    def _for_servers(self, folder: Path, account: Account | None) -> None:
-        folder.mkdir(mode=0o700, exist_ok=True)
-        folder.chmod(0o700)
-        give(folder, account)
 
     def remove(self) -> None:
         """Remove the folder. It goes in one step, so that no half of one is ever taken for a stack."""
