@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -344,3 +345,14 @@ def test_what_cannot_be_asked_is_a_note_and_a_server_that_is_down_a_reason(pair:
         assert "would do nothing" in planned.said
     finally:
         supervisor.start(pair.control(other))
+
+
+def test_it_comes_up_again_when_everything_was_killed_at_once(pair: Pair) -> None:
+    """The server that took the writes gives way to the other one, and has what it kept for another region in the way."""
+    until(pair.ready, WHOLE)
+    folder = pair.file.parent
+    for each in sorted(processes.of(folder), key=lambda one: not one.is_supervisor):
+        with suppress(ProcessLookupError):
+            os.kill(each.pid, signal.SIGKILL)
+    assert local.up("1m", progress=quiet) == pair.file
+    assert pair.ready()

@@ -195,6 +195,16 @@ UNION ALL SELECT NULL WHERE NOT pg_is_in_recovery() AND pg_log_standby_snapshot(
 """Of the member that follows: how many slots it would go on with. The other one is told to let it get there soon."""
 
 
+_OUTLIVED = """
+SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots
+WHERE pg_is_in_recovery() AND EXISTS (SELECT FROM pg_stat_wal_receiver WHERE status = 'streaming')
+AND failover AND NOT synced AND NOT temporary AND NOT active
+"""
+"""A member that took the writes before all were killed at once still has slots of its own, and PostgreSQL puts no copy in the
+place of such a one. While it follows another one they are of no use.
+"""
+
+
 def uncarried(values: Values, database: Database, failover: Failover, layout: Layout) -> str | None:
     """Return what another region would be without if the database failed over now, None if nothing. Asks both members."""
     import psycopg  # noqa: PLC0415  # no other stack needs it before it is up
@@ -209,6 +219,7 @@ def uncarried(values: Values, database: Database, failover: Failover, layout: La
             with psycopg.connect(
                 postgres.dsn(layout.ports[name], postgres.SUPERUSER, password), connect_timeout=2
             ) as one:
+                one.execute(_OUTLIVED.encode())
                 carried += sum(count or 0 for (count,) in one.execute(_CARRIED.encode()))
         except psycopg.Error as error:
             return f"{name} can't be asked: {error}"
