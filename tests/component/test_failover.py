@@ -4,7 +4,9 @@ under load, with and without synchronous replication, and what that costs is mea
 
 import os
 import signal
+import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,13 +14,17 @@ from typing import Any
 import psycopg
 import pytest
 
-from aftershock.adapters import patroni, secrets
+from aftershock.adapters import etcd, patroni, secrets
 from aftershock.core.history import Injected, Ledgered, Observed
 from aftershock.core.verdict import Verdict
 from aftershock.errors import TargetError
 from aftershock.faults.failover import unwilling
 from aftershock.model.stack import Failover
-from aftershock.stacks import local
+from aftershock.stacks import local, processes
+from aftershock.stacks.account import unprivileged
+from aftershock.stacks.layout import MANAGER
+from aftershock.stacks.patroni import lent
+from aftershock.stacks.place import read_record
 from component.conftest import until
 from component.test_stack_1m import Wide
 from component.test_stacks_local import quiet
@@ -49,6 +55,12 @@ class Pair(Wide):
         """Of a manager that answers."""
         first, second = (each.url for each in self.failover.members)
         return first if self._answers(first) else second
+
+    @property
+    def login(self) -> tuple[str, str]:
+        """Whom the managers obey."""
+        words = read_record(self.file.parent / "secrets" / "passwords.json")
+        return MANAGER, words[f"{DATABASE}/{MANAGER}"]
 
     def _answers(self, url: str) -> bool:
         try:
@@ -99,7 +111,7 @@ class Pair(Wide):
         return self.notes("db-us-east", since) == self.notes(DATABASE, since) == self.notes("db-eu-west", since)
 
     def synchronous(self, wanted: bool) -> None:
-        patroni.agree(self.url, synchronous=wanted)
+        patroni.agree(self.url, self.login, synchronous=wanted)
         until(self.ready, WHOLE)
         assert patroni.agreed(self.url).synchronous == wanted
 
@@ -276,8 +288,51 @@ def test_a_manager_that_would_do_nothing_is_a_reason_to_refuse(pair: Pair, tmp_p
 
 
 def set_pause(pair: Pair, *, paused: bool) -> None:
-    patroni.tell(pair.url, {"pause": paused or None})
+    patroni.tell(pair.url, pair.login, {"pause": paused or None})
     until(lambda: patroni.cluster(pair.url).pause is paused)
+
+
+def test_the_managers_take_no_orders_from_whoever_comes_along(pair: Pair) -> None:
+    """What they are told becomes a setting of the server, and some settings are commands that it runs."""
+    for each in pair.failover.members:
+        before = patroni.agreed(each.url)
+        for login in (None, (MANAGER, "guessed")):
+            with pytest.raises(TargetError, match="doesn't obey"):
+                patroni.tell(each.url, login, {"maximum_lag_on_failover": 1})
+        assert patroni.agreed(each.url) == before
+
+
+def test_the_store_takes_no_orders_from_whoever_comes_along(pair: Pair) -> None:
+    """Neither at its own port nor through a link: what lies in it becomes a setting as well."""
+    ports = read_record(pair.file.parent / "record.json")["ports"]
+    for way in ("etcd-us-west", "us-west-a-to-etcd", "us-west-b-to-etcd"):
+        with pytest.raises(TargetError, match="answers with 400"):
+            etcd.holds("127.0.0.1", ports[way], f"/service/{DATABASE}/config")
+
+
+def test_a_server_can_do_nothing_that_its_account_cannot(pair: Pair) -> None:
+    """What may be lent to Patroni, so that it can read our Python, is no server's, nor that of a command that one runs."""
+    servers = [each for each in processes.of(pair.file.parent) if each.is_postmaster]
+    assert len(servers) == 4
+    for each in servers:
+        status = Path(f"/proc/{each.pid}/status").read_text()
+        assert [int(line.split()[1], 16) for line in status.splitlines() if line.startswith(("CapEff", "CapAmb"))] == [
+            0,
+            0,
+        ]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="servers have an account of their own under root only")
+def test_the_servers_account_cannot_write_what_it_is_lent_a_right_for(pair: Pair) -> None:
+    account = unprivileged()
+    before, _ = lent(sys.executable, account)
+    for each in pair.failover.members:
+        folder = pair.file.parent / "managers" / each.name
+        owners = {path.stat().st_uid for path in (folder, *folder.iterdir())}
+        assert account
+        assert owners == {0 if before else account.uid}
+        assert all(path.stat().st_mode & 0o077 == 0 for path in (folder, *folder.iterdir())), "passwords are in there"
+        assert folder.parent.stat().st_uid == 0
 
 
 def test_what_cannot_be_asked_is_a_note_and_a_server_that_is_down_a_reason(pair: Pair, tmp_path: Path) -> None:
@@ -290,3 +345,14 @@ def test_what_cannot_be_asked_is_a_note_and_a_server_that_is_down_a_reason(pair:
         assert "would do nothing" in planned.said
     finally:
         supervisor.start(pair.control(other))
+
+
+def test_it_comes_up_again_when_everything_was_killed_at_once(pair: Pair) -> None:
+    """The server that took the writes gives way to the other one, and has what it kept for another region in the way."""
+    until(pair.ready, WHOLE)
+    folder = pair.file.parent
+    for each in sorted(processes.of(folder), key=lambda one: not one.is_supervisor):
+        with suppress(ProcessLookupError):
+            os.kill(each.pid, signal.SIGKILL)
+    assert local.up("1m", progress=quiet) == pair.file
+    assert pair.ready()

@@ -12,8 +12,9 @@ import yaml
 from aftershock.errors import StackError
 from aftershock.model.load import load_text
 from aftershock.model.stack import Stack
-from aftershock.stacks import layout, parts, patroni, render, supervised, values
+from aftershock.stacks import layout, local, parts, patroni, render, supervised, values
 from aftershock.stacks.parts import urls
+from aftershock.stacks.place import Place, place, read_record
 
 VALUES = values.load("1k")
 PORTS = {name: 1000 + number for number, name in enumerate(layout.wanted_ports(VALUES))}
@@ -59,6 +60,13 @@ WIDE_PROGRAMS = replace(
     installed={each: f"/bin/{each}" for each in ("haproxy", "redis-server", "gdnsd", "etcd", "patroni")},
     lent=(["/bin/lend"], None),
 )
+
+
+@pytest.fixture
+def ground(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+    """Where a stack would lie."""
+    monkeypatch.setenv("AFTERSHOCK_HOME", str(tmp_path))
+    return place("meetings-1k")
 
 
 def stack(of: parts.Values = VALUES, at: layout.Layout = LAYOUT) -> Stack:
@@ -234,11 +242,16 @@ def test_a_database_that_fails_over_is_two_servers_a_store_and_a_door() -> None:
     parser = configparser.RawConfigParser()
     parser.read_string(supervised.supervisord(WIDE, WIDE_LAYOUT, WIDE_PROGRAMS, "root"))
     member = parser["program:db-us-west-b"]
-    folder = "/state/meetings-1k/postgresql/db-us-west-b"
-    assert member["command"].startswith("/bin/lend '/bin/py thon' -I -S ")
-    assert member["command"].endswith(f"{folder}/keeping.py /bin/patroni {folder}/patroni.yaml")
+    folder = "/state/meetings-1k/managers/db-us-west-b"
+    python = "'/bin/py thon'"
+    ours = f"-I -S {folder}/keeping.py {python} {folder}/lending.py {folder}/patroni.yaml"
+    assert member["command"] == f"/bin/lend {python} {ours}"
     assert "user" not in member, "it is lent a right by what stands before it"
-    assert "--data-dir /state/meetings-1k/stores/etcd-us-west " in parser["program:etcd-us-west"]["command"]
+    store = parser["program:etcd-us-west"]
+    assert "--data-dir /state/meetings-1k/stores/etcd-us-west/data " in store["command"]
+    assert f"--listen-client-urls http://127.0.0.1:{at['etcd-us-west']} " in store["command"]
+    assert "--listen-peer-urls unix://peers:0 " in store["command"], "who comes in there needs no password"
+    assert store["directory"] == "/state/meetings-1k/stores/etcd-us-west"
     assert parser["program:db-us-west"]["command"].endswith("db-us-west.cfg")
     door = render.configurations(WIDE, WIDE_LAYOUT)["db-us-west.cfg"]
     assert f"bind 127.0.0.1:{at['db-us-west']}\n" in door
@@ -278,6 +291,49 @@ def test_a_member_is_told_of_the_other_one_and_of_what_both_go_by(on: bool, monk
     assert agreed["postgresql"]["parameters"]["max_connections"] == "100"
     word = WIDE_LAYOUT.passwords["db-us-west/postgres"]
     assert told["postgresql"]["authentication"]["superuser"] == {"username": "postgres", "password": word}
+    word = WIDE_LAYOUT.passwords["db-us-west/manager"]
+    assert told["restapi"]["authentication"] == {"username": "manager", "password": word}
+    assert told["etcd3"]["username"] == "root"
+    assert told["etcd3"]["password"] == WIDE_LAYOUT.passwords["etcd-us-west/root"]
+
+
+def test_passwords_that_are_there_stay_where_one_more_is_wanted(ground: Place) -> None:
+    """Databases were made with them."""
+    ground.secrets.mkdir(parents=True)
+    file = ground.secrets / "passwords.json"
+    file.write_text('{"primary/meetings": "kept", "primary/nobody-any-more": "gone"}')
+    decided = local._decided(VALUES, ground).passwords
+    assert set(decided) == {"primary/meetings", "primary/postgres"}
+    assert decided["primary/meetings"] == "kept"
+    assert len(decided["primary/postgres"]) == 32
+    assert read_record(file) == decided
+
+
+@pytest.mark.parametrize("put", ["postgresql/primary", "postgresql", "dns", "dns/dns/zones"])
+def test_a_link_that_lies_where_a_folder_of_the_servers_is_to_be_is_refused(ground: Place, put: str) -> None:
+    """Their account can write there, and would have us give it what the link leads to."""
+    ground.folder.mkdir(parents=True)
+    (ground.folder / put).parent.mkdir(parents=True, exist_ok=True)
+    (ground.folder / put).symlink_to("/")
+
+    def make() -> None:
+        ground.make(None)
+        ground.make_cluster("primary", None)
+        ground.make_resolver("dns", {}, None)
+
+    with pytest.raises(StackError, match=f"{put} is to be a folder"):
+        make()
+
+
+def test_a_manager_is_run_by_what_was_written_now(ground: Place) -> None:
+    """What lies there from before may be of an account that could write it."""
+    ground.make(None)
+    ground.make_member("db", {"patroni.yaml": "before", "left.py": ""}, None)
+    folder = ground.folder / "managers" / "db"
+    folder.chmod(0o777)
+    ground.make_member("db", {"patroni.yaml": "now"}, None)
+    assert [(each.name, each.read_text()) for each in folder.iterdir()] == [("patroni.yaml", "now")]
+    assert (folder.stat().st_mode & 0o777, folder.parent.stat().st_mode & 0o777) == (0o700, 0o711)
 
 
 def test_dns_is_told_of_the_regions_in_their_order_and_looks_at_them_as_clients_come() -> None:

@@ -2,6 +2,7 @@
 call; every failure is a TargetError.
 """
 
+import base64
 import json
 from collections.abc import Mapping
 from http.client import HTTPConnection, HTTPException
@@ -63,14 +64,14 @@ def agreed(url: str) -> Agreed:
     return _typed(url, _call(url, "GET", "/config"), Agreed)
 
 
-def agree(url: str, *, synchronous: bool) -> None:
+def agree(url: str, login: tuple[str, str] | None, *, synchronous: bool) -> None:
     """Have writes wait for another member, or not."""
-    tell(url, {"synchronous_mode": synchronous})
+    tell(url, login, {"synchronous_mode": synchronous})
 
 
-def tell(url: str, changed: Mapping[str, Any]) -> None:
-    """Change what all members go by; None takes a value away."""
-    _call(url, "PATCH", "/config", json.dumps(changed))
+def tell(url: str, login: tuple[str, str] | None, changed: Mapping[str, Any]) -> None:
+    """Change what all members go by; None takes a value away. `login`: name and password, None where all are obeyed."""
+    _call(url, "PATCH", "/config", json.dumps(changed), login)
 
 
 def _typed(url: str, content: bytes, kind: type[T]) -> T:
@@ -82,19 +83,28 @@ def _typed(url: str, content: bytes, kind: type[T]) -> T:
         ) from None
 
 
-def _call(url: str, method: str, path: str, body: str | None = None) -> bytes:
+def _call(url: str, method: str, path: str, body: str | None = None, login: tuple[str, str] | None = None) -> bytes:
     parts = urlsplit(url)
     if parts.scheme != "http" or not parts.hostname:
         raise InputError(f"{url!r} is no address of a Patroni", "write it like http://127.0.0.1:8008")
     wire = HTTPConnection(parts.hostname, parts.port or 80, timeout=DEADLINE)
     try:
-        wire.request(method, path, body, {"Content-Type": "application/json"} if body else {})
+        wire.request(method, path, body, {**({"Content-Type": "application/json"} if body else {}), **_as(login)})
         answer = wire.getresponse()
         content = answer.read(1 << 20)
     except (OSError, HTTPException) as error:
         raise TargetError(f"the manager at {url} does not answer: {error}", "see whether it runs") from None
     finally:
         wire.close()
+    if answer.status == 401:
+        raise TargetError(
+            f"the manager at {url} doesn't obey whom we say we are", "log in as its `restapi.authentication` has it"
+        )
     if answer.status != 200:
         raise TargetError(f"the manager at {url} answers {method} {path} with {answer.status}", "see what its log says")
     return content
+
+
+def _as(login: tuple[str, str] | None) -> dict[str, str]:
+    """Return the header that says who asks: HTTP's basic authentication."""
+    return {} if login is None else {"Authorization": f"Basic {base64.b64encode(':'.join(login).encode()).decode()}"}

@@ -2,6 +2,7 @@
 
 import os
 import pwd
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,9 +49,29 @@ def _refuse_nameless(user: int) -> None:
 
 
 def give(path: Path, account: Account | None) -> None:
-    """Make `path` belong to the account; nothing to do when servers run as ourselves."""
+    """Make `path` belong to the account, never what it leads to; nothing to do when servers run as ourselves."""
     if account is not None:
-        os.chown(path, account.uid, account.gid)
+        os.chown(path, account.uid, account.gid, follow_symlinks=False)
+
+
+def give_folder(path: Path, account: Account | None) -> None:
+    """Make a folder that is the account's alone, or have the one that is there be so. StackError where something else is there:
+    the account can write beside it, and what it put there may lead to a folder of somebody else's.
+    """
+    with suppress(FileExistsError):
+        path.mkdir(mode=0o700)
+    try:
+        opened = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except OSError as error:
+        raise StackError(
+            f"{path} is to be a folder, and is none: {error.strerror}", "remove it, and try again"
+        ) from None
+    try:
+        os.fchmod(opened, 0o700)
+        if account is not None:
+            os.fchown(opened, account.uid, account.gid)
+    finally:
+        os.close(opened)
 
 
 def switch(account: Account | None) -> dict[str, object]:

@@ -10,6 +10,10 @@ from aftershock.stacks.parts import Values, named
 HOST = "127.0.0.1"
 REAPER = "reaper"
 """The program that ends expired leases; a stack is up without it, but not whole."""
+MANAGER = "manager"
+"""Whom a failover manager obeys: a user of its own, who is none of the database's."""
+STORES_OWN = "root"
+"""The user of an etcd that may do all, and that has to be there for others to be refused."""
 CACHES_OWN = "default"
 """The user of a Redis without users."""
 
@@ -96,5 +100,6 @@ def wanted_passwords(values: Values) -> list[str]:
     keys = []
     for each in values.primaries():
         roles = (each.user, postgres.SUPERUSER, *([postgres.REPLICATION] if each.name in followed else []))
-        keys += [f"{each.name}/{role}" for role in roles]
+        keys += [f"{each.name}/{role}" for role in (*roles, *([MANAGER] if each.failover else []))]
+    keys += [f"{each.name}/{STORES_OWN}" for each in values.stores]
     return [*keys, *(f"{each.name}/{CACHES_OWN}" for each in values.caches)]

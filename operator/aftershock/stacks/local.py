@@ -18,7 +18,7 @@ from pathlib import Path
 from aftershock.adapters import supervisor
 from aftershock.errors import InputError, StackError, TargetError
 from aftershock.model.stack import SupervisorControl
-from aftershock.stacks import clusters, installed, patroni, ports, postgres, processes, ready, toxiproxy, values
+from aftershock.stacks import clusters, installed, patroni, ports, postgres, processes, ready, stores, toxiproxy, values
 from aftershock.stacks.account import unprivileged
 from aftershock.stacks.layout import REAPER, Layout, Programs, hosts, shared, wanted_passwords, wanted_ports
 from aftershock.stacks.parts import CLIENT, Values
@@ -173,6 +173,7 @@ def _bring_up(wanted: Values, ground: Place, progress: Progress, switches: Mappi
     programs = _programs(wanted, ground, progress)
     layout = _decided(wanted, ground)
     clusters.make(wanted, ground, layout, progress)
+    stores.make(wanted, ground, layout, programs.installed, progress)
     for attempt in range(TRIES):
         if attempt or not layout.ports or any(map(ports.taken, layout.ports.values())):
             layout = replace(layout, ports=_chosen(wanted))
@@ -214,11 +215,11 @@ def needed(wanted: Values) -> list[str]:
 
 
 def _decided(wanted: Values, ground: Place) -> Layout:
-    """Return names and passwords: those of an earlier `up`, which its database was made with, or new ones."""
+    """Return names and passwords: those that its databases were made with by an earlier `up`, new ones for what has none."""
     earlier = _recorded(ground)
-    passwords = read_record(ground.secrets / "passwords.json")
-    if set(passwords) != set(wanted_passwords(wanted)):
-        passwords = {key: secrets.token_hex(16) for key in wanted_passwords(wanted)}
+    there = read_record(ground.secrets / "passwords.json")
+    passwords = {key: there.get(key) or secrets.token_hex(16) for key in wanted_passwords(wanted)}
+    if passwords != there:
         write(ground.secrets / "passwords.json", json.dumps(passwords))
     usable = earlier is not None and set(earlier.ports) == set(wanted_ports(wanted))
     before = earlier.ports if earlier is not None and usable else {}
@@ -245,12 +246,13 @@ def _write(wanted: Values, ground: Place, layout: Layout, programs: Programs, sw
         write(ground.folder / name, text)
     if wanted.resolver is not None:
         ground.make_resolver(wanted.resolver.name, resolver(wanted, layout), unprivileged())
-    for store in wanted.stores:
-        ground.make_store(store.name)
+    before, _ = programs.lent
     for database, failover in wanted.failing_over():
         for name in failover.members:
             config = patroni.member(wanted, database, name, layout, str(ground.cluster(name)))
-            ground.make_member(name, {patroni.CONFIG: config, patroni.KEEPING: patroni.keeping()}, unprivileged())
+            # What the account is lent, it may use for what is written there: so it must not be able to write it.
+            owner = None if before else unprivileged()
+            ground.make_member(name, {patroni.CONFIG: config, **patroni.programs()}, owner)
     user = pwd.getpwuid(os.geteuid()).pw_name if os.geteuid() == 0 else str(os.geteuid())
     whole = replace(programs, databases=clusters.commands(wanted, ground, layout))
     write(ground.config, supervisord(wanted, layout, whole, user))

@@ -15,11 +15,10 @@ from typing import Any
 from aftershock.adapters import patroni
 from aftershock.errors import StackError, TargetError
 from aftershock.model.write import dump_yaml
-from aftershock.stacks import keeping as keeping_program
-from aftershock.stacks import postgres, replication
+from aftershock.stacks import keeping, lending, postgres, replication
 from aftershock.stacks.account import Account, switch
-from aftershock.stacks.layout import HOST, Layout, manager
-from aftershock.stacks.parts import Database, Failover, Store, Values
+from aftershock.stacks.layout import MANAGER, STORES_OWN, Layout, manager
+from aftershock.stacks.parts import Database, Failover, Values
 
 TTL = 20
 """Seconds that the lease of who takes the writes lives: Patroni allows no less."""
@@ -27,8 +26,8 @@ LOOP, RETRY = 1, 3
 """Seconds between two looks of a manager, and seconds that it waits for the store before it steps down: 3 is the least."""
 _LAG = 1 << 20
 """Bytes that a member may lack and take over all the same, where writes don't wait for it (Patroni's default)."""
-CONFIG, KEEPING = "patroni.yaml", "keeping.py"
-"""What lies in a member's folder, beside its cluster."""
+CONFIG, _KEEPING, _LENDING = "patroni.yaml", "keeping.py", "lending.py"
+"""What lies in the folder of a member's manager."""
 
 _MERGED = {"sync_replication_slots": "on", "hot_standby_feedback": "on"}
 """What another region follows has to go on where another server takes over: a copy of its slot is kept there."""
@@ -72,13 +71,19 @@ def member(values: Values, database: Database, name: str, layout: Layout, data: 
     roles = {role: layout.passwords[f"{database.name}/{role}"] for role in (postgres.SUPERUSER, postgres.REPLICATION)}
     superuser, replicating = ({"username": role, "password": word} for role, word in roles.items())
     merging = values.merging(database)
+    asked = layout.address(manager(name))
+    word = layout.passwords.get(f"{failover.store}/{STORES_OWN}")
+    entering = {"username": STORES_OWN, "password": word} if word else {}
+    # Whoever may give it orders has the server run commands: they need a password. What only reads needs none.
+    obeyed = login(database, layout)
+    obeying = {"authentication": {"username": obeyed[0], "password": obeyed[1]}} if obeyed else {}
     return dump_yaml(
         {
             "scope": database.name,
             "name": name,
-            "restapi": {"listen": layout.address(manager(name)), "connect_address": layout.address(manager(name))},
+            "restapi": {"listen": asked, "connect_address": asked, **obeying},
             # The store is asked at this address and no other: it would tell the one that it knows itself by.
-            "etcd3": {"hosts": [layout.address(values.way(name, failover.store))], "use_proxies": True},
+            "etcd3": {"hosts": [layout.address(values.way(name, failover.store))], "use_proxies": True, **entering},
             "bootstrap": {"dcs": agreed(database, failover, merging=merging)},
             "postgresql": {
                 "listen": layout.address(name),
@@ -116,25 +121,28 @@ def agreed(database: Database, failover: Failover, *, merging: bool) -> dict[str
     }
 
 
-def store(each: Store, layout: Layout, program: str, folder: str) -> list[str]:
-    """Return the command line of an etcd of its own. Its peers' port is nobody's: any will do."""
-    url = layout.url(each.name)
+def store(name: str, program: str, data: str, clients: str) -> list[str]:
+    """Return the command line of an etcd of its own that clients reach at the URL `clients`. It runs in a folder of ours.
+
+    It has no peers, and whoever could speak to it as one would need no password: it waits for them on a socket in that folder.
+    """
+    peers = "unix://peers:0"
     return [
-        program, "--name", each.name, "--data-dir", folder, "--logger", "zap", "--log-level", "warn",
-        "--listen-client-urls", url, "--advertise-client-urls", url,
-        "--listen-peer-urls", f"http://{HOST}:0", "--initial-advertise-peer-urls", f"http://{HOST}:0",
-        "--initial-cluster", f"{each.name}=http://{HOST}:0",
+        program, "--name", name, "--data-dir", data, "--logger", "zap", "--log-level", "warn",
+        "--listen-client-urls", clients, "--advertise-client-urls", clients,
+        "--listen-peer-urls", peers, "--initial-advertise-peer-urls", peers, "--initial-cluster", f"{name}={peers}",
     ]  # fmt: skip
 
 
-def kept(python: str, program: str, folder: Path) -> list[str]:
+def kept(python: str, folder: Path) -> list[str]:
     """Return the command line of a member that supervisord can keep, with the server that Patroni starts."""
-    return [python, "-I", "-S", str(folder / KEEPING), program, str(folder / CONFIG)]
+    return [python, "-I", "-S", str(folder / _KEEPING), python, str(folder / _LENDING), str(folder / CONFIG)]
 
 
-def keeping() -> str:
-    """Return the program that keeps what Patroni starts, as text: it lies beside the configuration."""
-    return Path(keeping_program.__file__).read_text(encoding="utf-8")
+def programs() -> dict[str, str]:
+    """Return the programs that lie beside the configuration, as text: what keeps what Patroni starts, and what runs Patroni."""
+    files = {_KEEPING: keeping, _LENDING: lending}
+    return {name: Path(str(each.__file__)).read_text(encoding="utf-8") for name, each in files.items()}
 
 
 def lent(python: str, account: Account | None) -> tuple[list[str], str | None]:
@@ -187,6 +195,16 @@ UNION ALL SELECT NULL WHERE NOT pg_is_in_recovery() AND pg_log_standby_snapshot(
 """Of the member that follows: how many slots it would go on with. The other one is told to let it get there soon."""
 
 
+_OUTLIVED = """
+SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots
+WHERE pg_is_in_recovery() AND EXISTS (SELECT FROM pg_stat_wal_receiver WHERE status = 'streaming')
+AND failover AND NOT synced AND NOT temporary AND NOT active
+"""
+"""A member that took the writes before all were killed at once still has slots of its own, and PostgreSQL puts no copy in the
+place of such a one. While it follows another one they are of no use.
+"""
+
+
 def uncarried(values: Values, database: Database, failover: Failover, layout: Layout) -> str | None:
     """Return what another region would be without if the database failed over now, None if nothing. Asks both members."""
     import psycopg  # noqa: PLC0415  # no other stack needs it before it is up
@@ -201,13 +219,20 @@ def uncarried(values: Values, database: Database, failover: Failover, layout: La
             with psycopg.connect(
                 postgres.dsn(layout.ports[name], postgres.SUPERUSER, password), connect_timeout=2
             ) as one:
+                one.execute(_OUTLIVED.encode())
                 carried += sum(count or 0 for (count,) in one.execute(_CARRIED.encode()))
         except psycopg.Error as error:
             return f"{name} can't be asked: {error}"
     return None if carried >= wanted else "what is kept for another region is not kept by both members yet"
 
 
-def agree(failover: Failover, layout: Layout) -> None:
+def login(database: Database, layout: Layout) -> tuple[str, str] | None:
+    """Return whom the managers of a database obey: name and password. None where no word was agreed on, and they obey all."""
+    word = layout.passwords.get(f"{database.name}/{MANAGER}")
+    return (MANAGER, word) if word else None
+
+
+def agree(database: Database, failover: Failover, layout: Layout) -> None:
     """Have the members go by the switch, should the store have another value from before. Nothing happens where nobody answers
     yet.
     """
@@ -215,5 +240,5 @@ def agree(failover: Failover, layout: Layout) -> None:
         url = layout.url(manager(name))
         with suppress(TargetError):
             if patroni.agreed(url).synchronous != failover.synchronous:
-                patroni.agree(url, synchronous=failover.synchronous)
+                patroni.agree(url, login(database, layout), synchronous=failover.synchronous)
             return

@@ -15,7 +15,7 @@ from typing import Any
 
 from aftershock.adapters import home
 from aftershock.errors import InputError, StackError
-from aftershock.stacks.account import Account, give
+from aftershock.stacks.account import Account, give, give_folder
 
 LONGEST_SOCKET = 107 - len(".4194304")
 """Bytes of a socket's path; supervisord binds it with its process id appended, then renames it."""
@@ -66,8 +66,8 @@ class Place:
         return self.folder / "postgresql" / database / "data"
 
     def store(self, name: str) -> Path:
-        """Return the folder of what a store keeps."""
-        return self.folder / "stores" / name
+        """Return the folder of what a store keeps: it runs in that one's parent."""
+        return self.folder / "stores" / name / "data"
 
     @property
     def socket(self) -> Path:
@@ -94,12 +94,12 @@ class Place:
             folder.chmod(mode)
         if self.socket.parent != self.folder:
             _private(self.socket.parent)
-        self._for_servers(self.folder / "postgresql", account)
+        give_folder(self.folder / "postgresql", account)
 
     def make_cluster(self, database: str, account: Account | None) -> Path:
         """Make the parent of a database's cluster, clear what a killed attempt left there, return the cluster's path."""
         cluster = self.cluster(database)
-        self._for_servers(cluster.parent, account)
+        give_folder(cluster.parent, account)
         for left in cluster.parent.glob("new.*"):
             shutil.rmtree(left)
         return cluster
@@ -108,28 +108,37 @@ class Place:
         """Write a DNS server's files, for its account alone."""
         folder = self.folder / "dns" / name
         for each in (folder.parent, folder, folder / "zones", folder / "run", folder / "state"):
-            self._for_servers(each, account)
+            give_folder(each, account)
         for path, text in files.items():
             write(folder / path, text)
             give(folder / path, account)
 
     def make_member(self, name: str, files: Mapping[str, str], account: Account | None) -> None:
-        """Write what a database's member reads, beside its cluster, for its account alone: there are secrets in it."""
-        folder = self.cluster(name).parent
-        self._for_servers(folder, account)
+        """Write what runs a database's member, for `account` alone, None for ourselves: there are secrets in it.
+
+        Anew each time, in a folder that nobody else can write: what an earlier one left may belong to whomever it was given.
+        """
+        managers = self.folder / "managers"
+        managers.mkdir(mode=0o711, exist_ok=True)
+        managers.chmod(0o711)
+        folder = managers / name
+        if folder.exists():
+            shutil.rmtree(folder)
+        folder.mkdir(mode=0o700)
         for path, text in files.items():
             write(folder / path, text)
             give(folder / path, account)
-
-    def make_store(self, name: str) -> None:
-        """Make the folder of what a store keeps."""
-        for each in (self.folder / "stores", self.store(name)):
-            each.mkdir(mode=0o700, exist_ok=True)
-
-    def _for_servers(self, folder: Path, account: Account | None) -> None:
-        folder.mkdir(mode=0o700, exist_ok=True)
-        folder.chmod(0o700)
         give(folder, account)
+
+    def make_store(self, name: str) -> Path:
+        """Make the folder that a store runs in, clear what a killed attempt left there, return the path of what it keeps."""
+        kept = self.store(name)
+        for each in (kept.parent.parent, kept.parent):
+            each.mkdir(mode=0o700, exist_ok=True)
+            each.chmod(0o700)
+        for left in kept.parent.glob("new.*"):
+            shutil.rmtree(left)
+        return kept
 
     def remove(self) -> None:
         """Remove the folder. It goes in one step, so that no half of one is ever taken for a stack."""

@@ -14,6 +14,7 @@ from pathlib import Path
 from aftershock.errors import StackError
 from aftershock.stacks import postgres
 from aftershock.stacks.account import give, unprivileged
+from aftershock.stacks.place import write
 
 PASSWORDS = "pgpass"
 """The file, beside the folder with the replica's data."""
@@ -79,9 +80,7 @@ def following(data: Path, replica: str, host: str, port: int) -> dict[str, str]:
 def write_passwords(folder: Path, password: str) -> Path:
     """Write down how the replica logs in at its primary, for its own account alone."""
     path = folder / PASSWORDS
-    path.unlink(missing_ok=True)
-    path.touch(mode=0o600)
-    path.write_text(f"*:*:*:{postgres.REPLICATION}:{password}\n", encoding="ascii")
+    write(path, f"*:*:*:{postgres.REPLICATION}:{password}\n")  # never through what the account has put there
     give(path, unprivileged())
     return path
 

@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 from aftershock.errors import StackError
 from aftershock.stacks import patroni
@@ -31,7 +32,7 @@ supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface
 _PROGRAM = """
 [program:{name}]
 command = {command}
-directory = /
+directory = {folder}
 autorestart = true
 startsecs = 1
 startretries = {retries}
@@ -68,13 +69,15 @@ def _servers(values: Values, layout: Layout, programs: Programs) -> Iterator[str
 
 def _failing_over(values: Values, layout: Layout, programs: Programs) -> Iterator[str]:
     for store in values.stores:
-        kept = str(layout.folder / "stores" / store.name)
-        yield _section(layout, store.name, patroni.store(store, layout, programs.installed[store.program], kept))
+        folder = layout.folder / "stores" / store.name
+        command = patroni.store(
+            store.name, programs.installed[store.program], str(folder / "data"), layout.url(store.name)
+        )
+        yield _section(layout, store.name, command, folder=folder)
     before, user = programs.lent
     for database, failover in values.failing_over():
         for name in failover.members:
-            folder = layout.folder / "postgresql" / name
-            command = patroni.kept(programs.python, programs.installed[failover.manager], folder)
+            command = patroni.kept(programs.python, layout.folder / "managers" / name)
             yield _section(layout, name, [*before, *command], patience=10, user=user)
         command = [programs.installed["haproxy"], "-db", "-f", str(layout.config(database.name, "cfg"))]
         yield _section(layout, database.name, command)
@@ -139,10 +142,11 @@ def _section(
     stop: str = "TERM",
     patience: int = 2,
     user: str | None = None,
+    folder: Path = Path("/"),
     environment: Mapping[str, str] | None = None,
 ) -> str:
     section = _PROGRAM.format(
-        name=name, command=_value(shlex.join(command)), stop=stop, patience=patience,
+        name=name, command=_value(shlex.join(command)), folder=_value(folder), stop=stop, patience=patience,
         log=_value(layout.logs / f"{name}.log"), retries=3 if name == REAPER else 10,
     )  # fmt: skip
     if user is not None:
