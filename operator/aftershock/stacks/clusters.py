@@ -1,7 +1,7 @@
 """The databases of a local stack, before any server is kept: made where they are missing, each whole or not at all."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from aftershock.stacks import postgres, processes, replication
@@ -17,47 +17,49 @@ _PORT = 5432
 
 def make(wanted: Values, ground: Place, layout: Layout, progress: Progress) -> None:
     """Make the databases that are not there yet: primaries, then the replicas of them. Nothing of the stack may run."""
+    marks = {processes.MARK: str(ground.folder)}
     for database in wanted.primaries():
-        cluster = _whole(database, ground)
-        if cluster is None:
-            continue
-        for replica in _replicas(wanted, database):  # of another primary, which is no more
-            shutil.rmtree(ground.cluster(replica.name), ignore_errors=True)
-        progress(f"making the database {database.name}")
-        postgres.create(
-            cluster,
-            layout.passwords[f"{database.name}/{postgres.SUPERUSER}"],
-            _statements(
-                database,
-                layout,
-                replicated=bool(_replicas(wanted, database)) or database.failover is not None,
-                merging=wanted.merging(database),
-            ),
-            {processes.MARK: str(ground.folder)},
-        )
-        # Each member has its copy from the start: of two that find nobody, both would make a database of their own.
-        for other in database.failover.members[1:] if database.failover else ():
-            replication.double(cluster, ground.cluster(other), {processes.MARK: str(ground.folder)})
+        if (cluster := _absent(database, ground)) is not None:
+            for replica in _replicas(wanted, database):  # of another primary, which is no more
+                shutil.rmtree(ground.cluster(replica.name), ignore_errors=True)
+            progress(f"making the database {database.name}")
+            word = layout.passwords[f"{database.name}/{postgres.SUPERUSER}"]
+            postgres.create(cluster, word, _statements(wanted, database, layout), marks)
+        _double(database, ground, marks)
     for database in wanted.primaries():
         _follow(database, _replicas(wanted, database), ground, layout, progress)
 
 
-def _whole(database: Database, ground: Place) -> Path | None:
-    """Return the cluster that a primary needs made, None where it has one. Of several members one is enough, if they have run
-    before: what manages them copies it.
-    """
-    members = database.failover.members if database.failover else [database.name]
-    clusters = [ground.make_cluster(each, unprivileged()) for each in members]
-    there = [each for each in clusters if each.exists()]
-    if database.failover and len(there) < len(clusters):
-        agreed = ground.store(database.failover.store)
-        if not there or not agreed.exists():  # they have never run, or nothing is left of what they have agreed on
-            for each in (*there, agreed):
-                shutil.rmtree(each, ignore_errors=True)
-            there = []
+def _servers(database: Database, ground: Place) -> list[Path]:
+    names = database.failover.members if database.failover else [database.name]
+    return [ground.cluster(name) for name in names]
+
+
+def _absent(database: Database, ground: Place) -> Path | None:
+    """Return the cluster that a primary needs made, None where it has one: of several servers, where any has."""
+    for each in _servers(database, ground):
+        ground.make_cluster(each.parent.name, unprivileged())
+    there = [each for each in _servers(database, ground) if each.exists()]
     for each in there:
         _gone(each)
-    return None if there else clusters[0]
+    if there:
+        return None
+    if database.failover:  # what its servers had agreed on was of another database
+        shutil.rmtree(ground.store(database.failover.store), ignore_errors=True)
+    return _servers(database, ground)[0]
+
+
+def _double(database: Database, ground: Place, marks: Mapping[str, str]) -> None:
+    """Give each server a copy where nothing is agreed on yet: of two that find nobody, each would make a database of its own.
+
+    Once something is agreed on, what manages them copies whichever takes the writes.
+    """
+    if database.failover is None or ground.store(database.failover.store).exists():
+        return
+    there = [each for each in _servers(database, ground) if each.exists()]
+    for each in _servers(database, ground):
+        if not each.exists():
+            replication.double(there[0], each, marks)
 
 
 def commands(wanted: Values, ground: Place, layout: Layout) -> dict[str, list[str]]:
@@ -99,7 +101,9 @@ def _replicas(wanted: Values, primary: Database) -> list[Database]:
     return [each for each in wanted.databases if each.of == primary.name]
 
 
-def _statements(database: Database, layout: Layout, *, replicated: bool, merging: bool) -> str:
+def _statements(wanted: Values, database: Database, layout: Layout) -> str:
+    merging = wanted.merging(database)
+    replicated = bool(_replicas(wanted, database)) or database.failover is not None
     roles = [(database.user, "LOGIN")]
     roles += [(postgres.REPLICATION, "LOGIN REPLICATION")] if replicated or merging else []
     made = [
