@@ -1,4 +1,4 @@
-"""etcd, through the gateway that speaks JSON: whether it holds a key. Synchronous, with a deadline a call."""
+"""etcd, through the gateway that speaks JSON: what it holds. Synchronous, with a deadline a call."""
 
 import base64
 import json
@@ -9,11 +9,11 @@ from aftershock.errors import TargetError
 DEADLINE = 2.0
 
 
-def holds(host: str, port: int, key: str) -> bool:
-    """Tell whether the etcd at `host`:`port` holds a key. TargetError where it doesn't answer."""
+def value(host: str, port: int, key: str) -> str | None:
+    """Return what the etcd at `host`:`port` holds under a key, None for nothing. TargetError where it doesn't answer."""
     wire = HTTPConnection(host, port, timeout=DEADLINE)
     try:
-        asked = {"key": base64.b64encode(key.encode()).decode(), "count_only": True}
+        asked = {"key": base64.b64encode(key.encode()).decode()}
         wire.request("POST", "/v3/kv/range", json.dumps(asked), {"Content-Type": "application/json"})
         answer = wire.getresponse()
         content = answer.read(1 << 16)
@@ -23,4 +23,5 @@ def holds(host: str, port: int, key: str) -> bool:
         wire.close()
     if answer.status != 200:
         raise TargetError(f"etcd at {host}:{port} answers with {answer.status}", "see what its log says")
-    return int(json.loads(content).get("count", 0)) > 0
+    found = json.loads(content).get("kvs", [])
+    return base64.b64decode(found[0].get("value", "")).decode() if found else None

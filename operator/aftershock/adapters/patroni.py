@@ -53,6 +53,18 @@ class Agreed(msgspec.Struct, frozen=True):
         return self.synchronous_mode not in {False, "off", "false"}
 
 
+class Status(msgspec.Struct, frozen=True):
+    """What a member's manager says of its own server. `database_system_identifier`: which database it has a copy of."""
+
+    database_system_identifier: str | None = None
+    pending_restart: bool = False
+
+
+def status(url: str) -> Status:
+    """Return what the manager at `url` says of its own server."""
+    return _typed(url, _call(url, "GET", "/patroni"), Status)
+
+
 def cluster(url: str) -> Cluster:
     """Return the members, as the manager at `url` knows them."""
     return _typed(url, _call(url, "GET", "/cluster"), Cluster)

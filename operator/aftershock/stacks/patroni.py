@@ -79,7 +79,12 @@ def member(values: Values, database: Database, name: str, layout: Layout, data: 
             "restapi": {"listen": layout.address(manager(name)), "connect_address": layout.address(manager(name))},
             # The store is asked at this address and no other: it would tell the one that it knows itself by.
             "etcd3": {"hosts": [layout.address(values.way(name, failover.store))], "use_proxies": True},
-            "bootstrap": {"dcs": agreed(database, failover, merging=merging)},
+            # Never by itself, should the store lose what it holds while a copy is made: such a database lacks our roles.
+            "bootstrap": {
+                "dcs": agreed(database, failover, merging=merging),
+                "method": "never",
+                "never": {"command": "false"},
+            },
             "postgresql": {
                 "listen": layout.address(name),
                 "connect_address": layout.address(values.way(other, name)),
