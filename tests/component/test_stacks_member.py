@@ -112,7 +112,10 @@ def start(own: str, store: int, folder: Path) -> Path:
     """Start one as its pod would; return where its data are to be."""
     (folder / own).mkdir(exist_ok=True)
     data = folder / own / "cluster"
-    member.main(["wal_level=logical"], {**SAID, "MEMBER": own, "STORE": f"127.0.0.1:{store}", "DATA": str(data)})
+    agreed = folder / own / "agreed.json"
+    agreed.write_text(json.dumps({"settings": {"wal_level": "logical"}, "env": {}}))
+    ways = {"STORE": f"127.0.0.1:{store}", "DATA": str(data), "AGREED": str(agreed)}
+    member.main({**SAID, "MEMBER": own, **ways})
     return data
 
 

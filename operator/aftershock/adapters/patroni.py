@@ -75,6 +75,16 @@ def agreed(url: str) -> Agreed:
     return _typed(url, _call(url, "GET", "/config"), Agreed)
 
 
+def config(url: str) -> dict[str, Any]:
+    """Return all that the members go by. TargetError where nothing is agreed on yet."""
+    return _typed(url, _call(url, "GET", "/config"), dict[str, Any])
+
+
+def restart(url: str) -> None:
+    """Start the server of the member at `url` anew, if a setting waits for that. TargetError, too, where it takes long."""
+    _call(url, "POST", "/restart", json.dumps({"restart_pending": True}))
+
+
 def agree(url: str, *, synchronous: bool) -> None:
     """Have writes wait for another member, or not."""
     tell(url, {"synchronous_mode": synchronous})

@@ -1,10 +1,10 @@
-"""A server of a database that fails over, as a pod runs it: `python -m aftershock.stacks.member NAME=VALUE…`, the arguments
-PostgreSQL's settings. It becomes Patroni, which runs the server.
+"""A server of a database that fails over, as a pod runs it: `python -m aftershock.stacks.member`. It becomes Patroni, which
+runs the server.
 
 Names and passwords come from the environment: those of `database` (DATA, DATABASE, OWNER, …, MERGES), NAME and MEMBERS (the
 database's, and its servers'; the first of them makes it), MEMBER (this one's), LISTEN (its own address), THROUGH (by
 which way the other one reaches it), OTHER (where the other one's manager answers), STORE (by which way it reaches etcd), and
-SYNCHRONOUS. Ways are `host:port`.
+AGREED, a file with what both go by (`agreeing`). Ways are `host:port`.
 
 The database is made only by the first, and only where etcd holds nothing of one and the other server says that it has none:
 etcd may have lost what it held, with the database still there. One that waits for a copy says so at its manager's port. Whoever
@@ -15,7 +15,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -25,21 +25,20 @@ from threading import Thread
 from aftershock.adapters import etcd
 from aftershock.adapters import patroni as managers
 from aftershock.errors import AftershockError, StackError, TargetError
+from aftershock.stacks import agreeing, patroni, postgres, replication
 from aftershock.stacks import database as single
-from aftershock.stacks import patroni, postgres, replication
+from aftershock.stacks.agreeing import MANAGER
 from aftershock.stacks.layout import Layout, manager
-from aftershock.stacks.parts import SYNCHRONOUS, Database, Failover, Values, Wire
+from aftershock.stacks.parts import Database, Values, Wire
 
-MANAGER = 8008
-"""The port at which Patroni answers."""
 PATIENCE = 100.0
 """Seconds that a server waits for the other one to make the database before it gives up, and its pod is started again."""
 
 
-def main(arguments: Sequence[str], environment: Mapping[str, str]) -> None:
+def main(environment: Mapping[str, str]) -> None:
     """Become Patroni. InputError where something that it needs was not said, StackError where nothing to copy comes in time."""
     data = Path(single.said(environment, "DATA"))
-    wanted = _wanted(arguments, environment)
+    wanted = agreeing.database(environment, single.said(environment, "MEMBERS").split())
     own = single.said(environment, "MEMBER")
     if data.exists():
         _set_aside_another(data, wanted, environment)
@@ -53,19 +52,6 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> None:
     config.touch(mode=0o600)
     config.write_text(patroni.member(values, wanted, own, layout, str(data)), encoding="utf-8")
     os.execv(sys.executable, [sys.executable, "-m", "patroni", str(config)])  # noqa: S606  # no shell is wanted
-
-
-def _wanted(arguments: Sequence[str], environment: Mapping[str, str]) -> Database:
-    members = single.said(environment, "MEMBERS").split()
-    env = {SYNCHRONOUS: environment.get(SYNCHRONOUS, "off")}
-    return Database(
-        name=single.said(environment, "NAME"),
-        database=single.said(environment, "DATABASE"),
-        user=single.said(environment, "OWNER"),
-        merges=environment.get("MERGES"),
-        settings=dict(argument.split("=", 1) for argument in arguments),
-        failover=Failover(manager="patroni", store="store", members=members, env=env),
-    )
 
 
 def _set_aside_another(data: Path, wanted: Database, environment: Mapping[str, str]) -> None:
@@ -182,6 +168,6 @@ def _told(wanted: Database, own: str, environment: Mapping[str, str]) -> tuple[V
 
 if __name__ == "__main__":
     try:
-        main(sys.argv[1:], os.environ)
+        main(os.environ)
     except AftershockError as error:
         sys.exit(f"member: {error.problem}; {error.advice}")

@@ -212,13 +212,43 @@ def uncarried(values: Values, database: Database, failover: Failover, layout: La
     return None if carried >= wanted else "what is kept for another region is not kept by both members yet"
 
 
-def agree(failover: Failover, layout: Layout) -> None:
-    """Have the members go by the switch, should the store have another value from before. Nothing happens where nobody answers
-    yet.
+def agree(values: Values, database: Database, failover: Failover, layout: Layout) -> None:
+    """Have the members go by what the stack says, should the store have something else from before. Nothing happens where
+    nobody answers yet.
     """
+    wanted = agreed(database, failover, merging=values.merging(database))
     for name in failover.members:
-        url = layout.url(manager(name))
         with suppress(TargetError):
-            if patroni.agreed(url).synchronous != failover.synchronous:
-                patroni.agree(url, synchronous=failover.synchronous)
-            return
+            settle(layout.url(manager(name)), wanted)
+
+
+def settle(url: str, wanted: Mapping[str, Any]) -> None:
+    """Have the members go by `wanted`. Where nothing is to change, start the server of the one at `url` anew if a setting waits
+    for that: it says so up to a second after the change. TargetError where it does not answer, or nothing is agreed on yet.
+    """
+    if changed := difference(patroni.config(url), wanted):
+        patroni.tell(url, changed)
+    elif patroni.status(url).pending_restart:
+        patroni.restart(url)
+
+
+def difference(held: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what has to change for all of `wanted` to hold. What else is held stays, but for settings of PostgreSQL: those go.
+
+    >>> difference({"ttl": 20, "pause": True, "postgresql": {"parameters": {"a": "1", "b": "2"}}},
+    ...            {"ttl": 20, "postgresql": {"parameters": {"a": "3"}}})
+    {'postgresql': {'parameters': {'a': '3', 'b': None}}}
+    """
+    changed: dict[str, Any] = {}
+    for name, value in wanted.items():
+        found = held.get(name)
+        if isinstance(value, dict):
+            within = found if isinstance(found, dict) else {}
+            inner = difference(within, value)
+            if name == "parameters":
+                inner |= dict.fromkeys(sorted(within.keys() - value.keys()))
+            if inner:
+                changed[name] = inner
+        elif str(found) != str(value):  # as Patroni compares them
+            changed[name] = value
+    return changed
