@@ -1,5 +1,6 @@
 """The stack of era 1m as pods: three regions, of which two are nodes, and DNS that leads clients to one that is well."""
 
+import base64
 import json
 import time
 import urllib.request
@@ -8,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 import aftershock
@@ -36,17 +38,23 @@ PASSED = Told("Passed", {
 @pytest.fixture(scope="module")
 def wide(stack: Namespace) -> Iterator[Namespace]:
     """The stack is up beside Aftershock; nothing of it stays when it is uninstalled."""
+    with kept(stack):
+        install(stack)
+        yield stack
+        stack.cluster.helm("uninstall", RELEASE, "-n", stack.name, "--wait")
+        until("nothing of it is left", lambda: not left(stack), ground.FOLDER)
+
+
+def install(stack: Namespace, *more: str) -> None:
+    """Install the stack, or make it as it is to be now, and wait until all of it is ready."""
     repository, tag = images.STACK.split(":")
     image = {"image": {"repository": repository, "tag": tag, "pullPolicy": "Never"}}
     words = [
         word for name, value in {**image, **NODES}.items() for word in ("--set-json", f"{name}={json.dumps(value)}")
     ]
     where = ["-n", stack.name, "-f", CHARTS / "era-stack" / "values-1m.yaml", "--wait", "--timeout", "240s"]
-    with kept(stack):
-        stack.cluster.helm("install", RELEASE, CHARTS / "era-stack", *where, *words, patience=300)
-        yield stack
-        stack.cluster.helm("uninstall", RELEASE, "-n", stack.name, "--wait")
-        until("nothing of it is left", lambda: not left(stack), ground.FOLDER)
+    line = ["upgrade", "--install", RELEASE, CHARTS / "era-stack", *where, *words, *more]
+    stack.cluster.helm(*line, patience=300)
 
 
 def left(wide: Namespace) -> list[str]:
@@ -69,16 +77,31 @@ def ask(wide: Namespace, part: str, port: int, path: str, body: dict[str, str] |
         return json.load(answer)
 
 
+@dataclass(frozen=True)
+class Names:
+    """The DNS server, and the Services that clients come in by: regions, by address."""
+
+    server: str
+    ways: dict[str, str]
+
+    @classmethod
+    def of(cls, wide: Namespace) -> "Names":
+        """Find them: with what this says DNS can be asked without asking the cluster."""
+        services = wide.tree("services", "-l", f"app.kubernetes.io/part-of={RELEASE}")["items"]
+        named = {each["spec"]["clusterIP"]: each["metadata"]["name"] for each in services}
+        ways = {address: name.removeprefix(f"{RELEASE}-client-to-") for address, name in named.items()}
+        return cls(f"{pod(wide, 'dns')['status']['podIP']}:5353", ways)
+
+    def lead_to(self) -> str:
+        """Ask the DNS server where clients are led, and return the region whose Service that is."""
+        ((_, address),), lives = resolve_at(self.server, "meetings.test", 80)
+        assert lives == 1
+        return self.ways[str(address[0])]
+
+
 def led_to(wide: Namespace) -> str:
-    """Ask the DNS server where clients are led, and return the region whose Service that is."""
-    server = f"{pod(wide, 'dns')['status']['podIP']}:5353"
-    ((_, address),), lives = resolve_at(server, "meetings.test", 80)
-    assert lives == 1
-    services = wide.tree("services", "-l", f"app.kubernetes.io/part-of={RELEASE}")["items"]
-    ways = {
-        each["spec"]["clusterIP"]: each["metadata"]["name"].removeprefix(f"{RELEASE}-client-to-") for each in services
-    }
-    return str(ways[address[0]])
+    """Return the region that clients are led to."""
+    return Names.of(wide).lead_to()
 
 
 @pytest.fixture(autouse=True)
@@ -186,6 +209,51 @@ def test_another_server_takes_over_from_one_whose_pod_is_killed(wide: Namespace,
     assert outage.rto is not None and 0 < outage.rto.high < 30, "before the fault is over"
 
 
+def database(wide: Namespace, server: str) -> tuple[str, str | None]:
+    """Ask a server's manager which database that has, and since when its pod is there."""
+    said = ask(wide, server, 8008, "/patroni")
+    return pod(wide, server)["metadata"]["uid"], said.get("database_system_identifier")
+
+
+def test_the_database_outlives_a_server_that_is_lost_together_with_what_etcd_held(wide: Namespace) -> None:
+    """Of the two that make it, or keep it, the first is lost: what it must not do then is to make another one."""
+    first, second = SERVERS
+    until("both servers are there", lambda: set(roles(wide)) == {first, second}, ground.FOLDER)
+    (lost, kept_), (there, same) = database(wide, first), database(wide, second)
+    assert kept_ == same is not None
+    ask(wide, f"gateway-{WEST}", 8080, "/notes", {"id": "outlives", "text": "etcd"})
+    both = [pod(wide, part)["metadata"]["name"] for part in ("etcd-us-west", first)]
+    wide.kubectl("delete", "pod", *both, "--grace-period=0", "--force")
+    until(
+        "the lost one has copied the other",
+        lambda: again(wide) == ({first: "replica", second: "leader"}, same, (there, same)) and gone(wide, lost),
+        ground.FOLDER,
+    )
+    until("us-west serves", lambda: serves(wide, WEST), ground.FOLDER)
+    assert "outlives" in ask(wide, f"gateway-{WEST}", 8080, "/notes?prefix=outlives")
+
+
+def again(wide: Namespace) -> object:
+    """Return who does what, which database the first has, and pod and database of the second; None where nobody answers."""
+    try:
+        return roles(wide), database(wide, SERVERS[0])[1], database(wide, SERVERS[1])
+    except (OSError, KeyError, ValueError):
+        return None
+
+
+def gone(wide: Namespace, uid: str) -> bool:
+    return all(each["metadata"]["uid"] != uid for each in wide.tree("pods")["items"])
+
+
+def serves(wide: Namespace, region: str) -> bool:
+    """Tell whether a region serves its clients, with its database."""
+    try:
+        ask(wide, f"gateway-{region}", 8080, "/serves")
+    except (OSError, KeyError, ValueError):
+        return False
+    return True
+
+
 def test_regions_that_are_cut_from_each_other_both_go_on(wide: Namespace, applied: Applied) -> None:
     """As it ships. Each of the four rows that both wrote costs one side's last write, and where one was on its way when they
     were cut, another; nothing else is gone.
@@ -208,6 +276,7 @@ def apart(wide: Namespace) -> Iterator[None]:
             if pod(wide, part)["spec"]["nodeName"] == EAST:
                 wide.kubectl("delete", "pod", pod(wide, part)["metadata"]["name"], "--wait")
             until(f"{part} is on us-west's node", lambda of=part: moved(wide, of), ground.FOLDER)  # type: ignore[misc]
+        until("both serve", lambda: serves(wide, EAST) and serves(wide, WEST), ground.FOLDER)
         until("clients are led to us-east", lambda: led_to(wide) == EAST, ground.FOLDER)
         yield
     finally:
@@ -227,12 +296,20 @@ def ready(pod_: dict[str, Any]) -> bool:
 @pytest.mark.usefixtures("apart")
 def test_a_region_whose_node_is_cut_off_is_out_until_that_is_noticed(wide: Namespace, applied: Applied) -> None:
     """Its cable is pulled: nothing says so, and who asks there hears nothing. How long it takes DNS to notice is in the RTO."""
-    run = applied.run("node-cut")
-    began = time.monotonic()
+    run, names = applied.run("node-cut"), Names.of(wide)
+    looks = [time.monotonic()]
+
+    def led_elsewhere() -> bool:
+        looked = time.monotonic()
+        if names.lead_to() == WEST:
+            return True
+        looks.append(looked)
+        return False
+
     wide.cluster.cut(EAST)
     try:
-        until("clients are led to us-west", lambda: led_to(wide) == WEST, ground.FOLDER, 30)
-        noticed = time.monotonic() - began
+        until("clients are led to us-west", led_elsewhere, ground.FOLDER, 30)
+        unnoticed = looks[-1] - looks[0]
         wide.reaches(run, "{.status.phase}=Recovery")
     finally:
         wide.cluster.mend(EAST)
@@ -242,7 +319,43 @@ def test_a_region_whose_node_is_cut_off_is_out_until_that_is_noticed(wide: Names
     assert writes.read and writes.acknowledged > 100 and writes.lost_count == 0
     (judged,) = aftershock.judge(history(wide, run))
     (outage,) = [each for each in judged.recovery if each.indicator == "meeting-success"]
-    print(judged.because, outage, f"noticed after {noticed:.1f} s")
-    assert outage.rto is not None and noticed - 1 < outage.rto.high < 20, (
-        "longer than it takes to notice, shorter than the cut"
+    print(judged.because, outage, f"not noticed for {unnoticed:.1f} s")
+    assert unnoticed > 0.5, "it takes DNS a second of silence"
+    assert outage.rto is not None and unnoticed < outage.rto.high < 20, (
+        "longer than nobody noticed, shorter than the cut"
     )
+
+
+def test_what_the_pair_goes_by_changes_with_the_release_and_no_pod_is_made_anew(wide: Namespace) -> None:
+    """The last: the release is not as it was afterwards."""
+    before = {name: pod(wide, name)["metadata"]["uid"] for name in SERVERS}
+    assert not ask(wide, SERVERS[1], 8008, "/config")["synchronous_mode"]
+    install(
+        wide,
+        "--set",
+        "databases[1].failover.env.SYNCHRONOUS=on",
+        "--set-string",
+        "databases[1].settings.max_connections=110",
+    )
+    until(
+        "writes wait for both, and both have the setting",
+        lambda: (
+            [shows(wide, name, "max_connections") for name in SERVERS] == ["110", "110"]
+            and sorted(roles(wide).values()) == ["leader", "sync_standby"]
+        ),
+        ground.FOLDER,
+        180,
+    )
+    assert {name: pod(wide, name)["metadata"]["uid"] for name in SERVERS} == before
+
+
+def shows(wide: Namespace, server: str, setting: str) -> str:
+    """Ask a server itself how it has a setting; empty where it can't be asked just now."""
+    held = wide.tree("secret", f"{RELEASE}-{server}")["data"]["observer"]
+    login = {"host": pod(wide, server)["status"]["podIP"], "connect_timeout": 2}
+    try:
+        with psycopg.connect(base64.b64decode(held).decode(), **login) as one:
+            (found,) = one.execute("SELECT current_setting(%s)", (setting,)).fetchone() or ("",)
+    except psycopg.Error:
+        return ""
+    return str(found)

@@ -14,12 +14,25 @@ from typing import Any
 
 import pytest
 import yaml
+from msgspec import structs
 
 from aftershock.adapters import kubernetes as k8s
 from aftershock.model.load import load_text
 from aftershock.model.stack import Stack, StackSpec
 from aftershock.model.write import to_tree
-from aftershock.stacks import haproxy, layout, member, nameserver, patroni, programs, redis, render, supervised, values
+from aftershock.stacks import (
+    agreeing,
+    haproxy,
+    layout,
+    member,
+    nameserver,
+    patroni,
+    programs,
+    redis,
+    render,
+    supervised,
+    values,
+)
 from aftershock.stacks.parts import CLIENT, Values
 from control_plane.conftest import Kubectl
 
@@ -116,12 +129,10 @@ def test_the_stack_has_the_parts_that_the_local_renderer_gives_it(helm: Helm, er
     wanted = values.load(era)
     rendered = helm.template(*FIXED, "--set", f"era={era}")
     local, pods = spec(render.stack(wanted, decided(wanted))), spec(yaml.safe_dump(one(rendered, "Stack")))
-    assert (pods.era, pods.environment, pods.settings, pods.links) == (
-        local.era,
-        local.environment,
-        local.settings,
-        local.links,
-    )
+    assert (pods.era, pods.environment, pods.links) == (local.era, local.environment, local.links)
+    # As pods, what servers that fail over go by is no variable of a workload: it lies in a ConfigMap that each of them is told.
+    failing_over = {database.name for database, _ in wanted.failing_over()}
+    assert pods.settings == [each for each in local.settings if each.workload not in failing_over]
     addressed = json.dumps([to_tree(each) for each in pods.indicators])
     for entry in (link.name for link in wanted.links if link.from_ == CLIENT):
         addressed = addressed.replace(f"meetings-{era}-{entry}.shop.svc", "127.0.0.1:1")
@@ -246,9 +257,52 @@ def test_a_server_of_a_database_that_fails_over_is_told_what_one_on_a_machine_is
         data = tmp_path / name / "cluster"
         data.mkdir()  # it is there, so that nothing is to be made
         said = {**told(rendered, f"meetings-1m-{name}"), "LISTEN": "10.0.0.1", "DATA": str(data)}
-        member.main(pod(rendered, f"meetings-1m-{name}")["containers"][0]["args"], said)
+        member.main(said | {"AGREED": agreed(rendered, name, tmp_path)})
         written = yaml.safe_load(data.with_name(patroni.CONFIG).read_text())
         assert written == yaml.safe_load(patroni.member(wanted, database, name, here, str(data)))
+
+
+def agreed(rendered: str, name: str, folder: Path) -> str:
+    """Return a file with what both containers of a server find under AGREED."""
+    found = pod(rendered, f"meetings-1m-{name}")
+    for each in found["containers"]:
+        (mount,) = [one["mountPath"] for one in each["volumeMounts"] if one["name"] == "agreed"]
+        assert {"name": "AGREED", "value": f"{mount}/agreed.json"} in each["env"]
+    (where,) = [each["configMap"]["name"] for each in found["volumes"] if each["name"] == "agreed"]
+    trees = [tree for tree in yaml.safe_load_all(rendered) if tree and tree["kind"] == "ConfigMap"]
+    (text,) = [tree["data"]["agreed.json"] for tree in trees if tree["metadata"]["name"] == where]
+    (folder / "agreed.json").write_text(text)
+    return str(folder / "agreed.json")
+
+
+def test_what_a_pair_goes_by_changes_without_a_pod_that_is_made_anew(helm: Helm, tmp_path: Path) -> None:
+    """Both would be, at once, and where their data go with them, with the database."""
+    wanted, before = values.load("1m"), helm.template(*FIXED, "--set", "era=1m")
+    ((database, failover),) = wanted.failing_over()
+    place = wanted.databases.index(database)
+    changed = tmp_path / "changed.yaml"
+    tree = yaml.safe_load((CHART / "values-1m.yaml").read_text())
+    tree["databases"][place]["failover"]["env"]["SYNCHRONOUS"] = "on"
+    tree["databases"][place]["settings"] = {**database.settings, "max_connections": "120"}
+    changed.write_text(yaml.safe_dump(tree))
+    after = helm.template(*FIXED, "-f", changed)
+    for name in failover.members:
+        assert pod_template(after, name) == pod_template(before, name)
+        (said,) = [each for each in pod(after, f"meetings-1m-{name}")["containers"] if each["name"] == "agreeing"]
+        environment = {each["name"]: each.get("value", "10.0.0.1") for each in said["env"]}
+        for text, on in ((before, False), (after, True)):
+            told_now = agreeing.wanted(environment | {"AGREED": agreed(text, name, tmp_path)})
+            meant = values.switch(wanted, {"SYNCHRONOUS": "on"}) if on else wanted
+            ((one, how),) = meant.failing_over()
+            more = {"max_connections": "120"} if on else {}
+            one = structs.replace(one, settings={**one.settings, **more})
+            assert told_now == patroni.agreed(one, how, merging=meant.merging(one))
+
+
+def pod_template(rendered: str, name: str) -> dict[str, Any]:
+    """Return all that makes a part's pod anew when it changes."""
+    trees = [tree for tree in yaml.safe_load_all(rendered) if tree and tree["kind"] == "StatefulSet"]
+    return dict(next(tree for tree in trees if tree["metadata"]["name"] == f"meetings-1m-{name}")["spec"]["template"])
 
 
 def test_a_region_is_held_on_its_nodes_where_that_is_said_and_nowhere_else(helm: Helm) -> None:

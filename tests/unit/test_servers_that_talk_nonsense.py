@@ -11,12 +11,12 @@ from planted import response, serving
 ASKED: list[Callable[[str], object]] = [
     patroni.cluster,
     patroni.agreed,
-    lambda url: etcd.holds("127.0.0.1", int(url.rpartition(":")[2]), "key"),
+    lambda url: etcd.value("127.0.0.1", int(url.rpartition(":")[2]), "key"),
 ]
 
 
 @pytest.mark.parametrize(
-    "said", [b"", b"[]", b"7", b"\xff\xfe", b'{"members": 3, "count": {}, "synchronous_mode": []}']
+    "said", [b"", b"[]", b"7", b"\xff\xfe", b'{"members": 3, "kvs": [{"value": "?"}], "synchronous_mode": []}']
 )
 @pytest.mark.parametrize("ask", ASKED, ids=["cluster", "agreed", "etcd"])
 def test_nonsense_is_told_as_such(ask: Callable[[str], object], said: bytes) -> None:
@@ -24,7 +24,9 @@ def test_nonsense_is_told_as_such(ask: Callable[[str], object], said: bytes) -> 
         ask(server.url)
 
 
-@pytest.mark.parametrize(("said", "holds"), [(b"{}", False), (b'{"count": "2"}', True), (b'{"count": "0"}', False)])
-def test_etcd_writes_numbers_as_texts_and_leaves_zero_out(said: bytes, holds: bool) -> None:
+@pytest.mark.parametrize(
+    ("said", "held"), [(b"{}", None), (b'{"kvs": [{"value": "Nw=="}]}', "7"), (b'{"kvs": [{"key": "aw=="}]}', "")]
+)
+def test_etcd_leaves_out_what_is_empty(said: bytes, held: str | None) -> None:
     with serving(lambda _: response(200, said)) as server:
-        assert etcd.holds("127.0.0.1", int(server.url.rpartition(":")[2]), "key") is holds
+        assert etcd.value("127.0.0.1", int(server.url.rpartition(":")[2]), "key") == held

@@ -1,4 +1,4 @@
-"""etcd, through its gateway that speaks JSON: whether it holds a key, whom it obeys. Synchronous, with a deadline a call."""
+"""etcd, through its gateway that speaks JSON: what it holds, whom it obeys. Synchronous, with a deadline a call."""
 
 import base64
 import json
@@ -21,17 +21,22 @@ ROOT = "root"
 """The user, and the role, that etcd has no authentication without."""
 
 
+class _Pair(msgspec.Struct, frozen=True):
+    value: str = ""  # base64; left out where it is empty
+
+
 class _Range(msgspec.Struct, frozen=True):
-    count: int = 0  # which it writes as a text, and leaves out where it is none
+    kvs: list[_Pair] = []
 
 
-def holds(host: str, port: int, key: str) -> bool:
-    """Tell whether the etcd at `host`:`port` holds a key. TargetError where it doesn't answer."""
-    asked = {"key": base64.b64encode(key.encode()).decode(), "count_only": True}
+def value(host: str, port: int, key: str) -> str | None:
+    """Return what the etcd at `host`:`port` holds under a key, None for nothing. TargetError where it doesn't answer."""
+    asked = {"key": base64.b64encode(key.encode()).decode()}
     content = _call(HTTPConnection(host, port, timeout=DEADLINE), f"{host}:{port}", "/v3/kv/range", asked)
     try:
-        return msgspec.json.decode(content, type=_Range, strict=False).count > 0
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        found = msgspec.json.decode(content, type=_Range).kvs
+        return base64.b64decode(found[0].value, validate=True).decode() if found else None
+    except (msgspec.DecodeError, ValueError) as error:  # no base64 and no UTF-8 are ValueErrors, too
         raise TargetError(f"what answers at {host}:{port} is no etcd: {error}", "correct the address") from None
 
 

@@ -54,6 +54,18 @@ class Agreed(msgspec.Struct, frozen=True):
         return self.synchronous_mode not in {False, "off", "false"}
 
 
+class Status(msgspec.Struct, frozen=True):
+    """What a member's manager says of its own server. `database_system_identifier`: which database it has a copy of."""
+
+    database_system_identifier: str | None = None
+    pending_restart: bool = False
+
+
+def status(url: str) -> Status:
+    """Return what the manager at `url` says of its own server."""
+    return _typed(url, _call(url, "GET", "/patroni"), Status)
+
+
 def cluster(url: str) -> Cluster:
     """Return the members, as the manager at `url` knows them."""
     return _typed(url, _call(url, "GET", "/cluster"), Cluster)
@@ -62,6 +74,16 @@ def cluster(url: str) -> Cluster:
 def agreed(url: str) -> Agreed:
     """Return what all members go by."""
     return _typed(url, _call(url, "GET", "/config"), Agreed)
+
+
+def config(url: str) -> dict[str, Any]:
+    """Return all that the members go by. TargetError where nothing is agreed on yet."""
+    return _typed(url, _call(url, "GET", "/config"), dict[str, Any])
+
+
+def restart(url: str, login: tuple[str, str] | None) -> None:
+    """Start the server of the member at `url` anew, if a setting waits for that. TargetError, too, where it takes long."""
+    _call(url, "POST", "/restart", json.dumps({"restart_pending": True}), login)
 
 
 def agree(url: str, login: tuple[str, str] | None, *, synchronous: bool) -> None:

@@ -84,7 +84,12 @@ def member(values: Values, database: Database, name: str, layout: Layout, data: 
             "restapi": {"listen": asked, "connect_address": asked, **obeying},
             # The store is asked at this address and no other: it would tell the one that it knows itself by.
             "etcd3": {"hosts": [layout.address(values.way(name, failover.store))], "use_proxies": True, **entering},
-            "bootstrap": {"dcs": agreed(database, failover, merging=merging)},
+            # Never by itself, should the store lose what it holds while a copy is made: such a database lacks our roles.
+            "bootstrap": {
+                "dcs": agreed(database, failover, merging=merging),
+                "method": "never",
+                "never": {"command": "false"},
+            },
             "postgresql": {
                 "listen": layout.address(name),
                 "connect_address": layout.address(values.way(other, name)),
@@ -232,13 +237,43 @@ def login(database: Database, layout: Layout) -> tuple[str, str] | None:
     return (MANAGER, word) if word else None
 
 
-def agree(database: Database, failover: Failover, layout: Layout) -> None:
-    """Have the members go by the switch, should the store have another value from before. Nothing happens where nobody answers
-    yet.
+def agree(values: Values, database: Database, failover: Failover, layout: Layout) -> None:
+    """Have the members go by what the stack says, should the store have something else from before. Nothing happens where
+    nobody answers yet.
     """
+    wanted = agreed(database, failover, merging=values.merging(database))
     for name in failover.members:
-        url = layout.url(manager(name))
         with suppress(TargetError):
-            if patroni.agreed(url).synchronous != failover.synchronous:
-                patroni.agree(url, login(database, layout), synchronous=failover.synchronous)
-            return
+            settle(layout.url(manager(name)), login(database, layout), wanted)
+
+
+def settle(url: str, login: tuple[str, str] | None, wanted: Mapping[str, Any]) -> None:
+    """Have the members go by `wanted`. Where nothing is to change, start the server of the one at `url` anew if a setting waits
+    for that: it says so up to a second after the change. TargetError where it does not answer, or nothing is agreed on yet.
+    """
+    if changed := difference(patroni.config(url), wanted):
+        patroni.tell(url, login, changed)
+    elif patroni.status(url).pending_restart:
+        patroni.restart(url, login)
+
+
+def difference(held: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what has to change for all of `wanted` to hold. What else is held stays, but for settings of PostgreSQL: those go.
+
+    >>> difference({"ttl": 20, "pause": True, "postgresql": {"parameters": {"a": "1", "b": "2"}}},
+    ...            {"ttl": 20, "postgresql": {"parameters": {"a": "3"}}})
+    {'postgresql': {'parameters': {'a': '3', 'b': None}}}
+    """
+    changed: dict[str, Any] = {}
+    for name, value in wanted.items():
+        found = held.get(name)
+        if isinstance(value, dict):
+            within = found if isinstance(found, dict) else {}
+            inner = difference(within, value)
+            if name == "parameters":
+                inner |= dict.fromkeys(sorted(within.keys() - value.keys()))
+            if inner:
+                changed[name] = inner
+        elif str(found) != str(value):  # as Patroni compares them
+            changed[name] = value
+    return changed

@@ -87,7 +87,7 @@ def _proxies(values: Values, layout: Layout) -> Iterator[tuple[str, str]]:
 def _failing_over(values: Values, layout: Layout) -> Iterator[tuple[str, str]]:
     """Ask what manages each database: it is up with one member, but could not fail over."""
     for database, failover in values.failing_over():
-        patroni.agree(database, failover, layout)
+        patroni.agree(values, database, failover, layout)
         if why := patroni.missing(failover, layout) or patroni.uncarried(values, database, failover, layout):
             yield failover.members[0], f"{database.name} can't fail over yet: {why}"
 
