@@ -16,7 +16,7 @@ import pytest
 
 from aftershock.adapters import patroni as managers
 from aftershock.errors import TargetError
-from aftershock.stacks import agreeing, installed, member, patroni, postgres
+from aftershock.stacks import agreeing, member, patroni, postgres
 from aftershock.stacks import database as single
 from aftershock.stacks.account import give, switch, unprivileged
 from component.conftest import free_port, until
@@ -78,9 +78,11 @@ def server(store: int, other: type[Manager], monkeypatch: pytest.MonkeyPatch) ->
         config = folder / patroni.CONFIG
         give(config, account)
         give(folder / "cluster" / "pg_hba.conf", account)
-        (folder / patroni.KEEPING).write_text(patroni.keeping())
+        for name, text in patroni.programs().items():
+            (folder / name).write_text(text)
+            give(folder / name, account)
         before, _ = patroni.lent(sys.executable, account)
-        line = [*before, *patroni.kept(sys.executable, str(installed.program("patroni")), folder)]
+        line = [*before, *patroni.kept(sys.executable, folder)]
         with (home / "log").open("ab") as log:
             runs = subprocess.Popen(line, stdout=log, stderr=log, cwd="/", **({} if before else switch(account)))
         try:
@@ -95,7 +97,7 @@ def server(store: int, other: type[Manager], monkeypatch: pytest.MonkeyPatch) ->
 
 def test_what_is_said_later_is_what_it_goes_by(server: Server) -> None:
     """Settings that take effect at once, those that need a server started anew, and the switch; nothing else changes."""
-    managers.tell(server.url, {"tags": {"mine": True}})
+    managers.tell(server.url, None, {"tags": {"mine": True}})
     server.say({**SETTINGS, "max_connections": "120"} | {"log_min_messages": "error"}, SYNCHRONOUS="on")
     port = server.url.rpartition(":")[2]
     code = f"import os; from aftershock.stacks import agreeing; agreeing.MANAGER = {port}; agreeing.main(os.environ)"
@@ -120,8 +122,8 @@ def test_where_it_goes_by_that_already_nothing_is_told_and_no_server_is_started_
     told: list[Any] = []
     monkeypatch.setattr(managers, "tell", lambda *what: told.append(what))
     monkeypatch.setattr(managers, "restart", lambda *what: told.append(what))
-    patroni.settle(server.url, agreeing.wanted(server.environment))
+    patroni.settle(server.url, None, agreeing.wanted(server.environment))
     assert told == []
     server.say(SETTINGS, SYNCHRONOUS="on")
-    patroni.settle(server.url, agreeing.wanted(server.environment))
-    assert told == [(server.url, {"synchronous_mode": True})]
+    patroni.settle(server.url, None, agreeing.wanted(server.environment))
+    assert told == [(server.url, None, {"synchronous_mode": True})]
