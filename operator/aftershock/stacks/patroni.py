@@ -200,13 +200,14 @@ UNION ALL SELECT NULL WHERE NOT pg_is_in_recovery() AND pg_log_standby_snapshot(
 """Of the member that follows: how many slots it would go on with. The other one is told to let it get there soon."""
 
 
+_KEPT = "SELECT slot_name::text FROM pg_replication_slots WHERE failover AND NOT pg_is_in_recovery()"
+"""The slots of the member that takes the writes."""
 _OUTLIVED = """
 SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots
-WHERE pg_is_in_recovery() AND EXISTS (SELECT FROM pg_stat_wal_receiver WHERE status = 'streaming')
-AND failover AND NOT synced AND NOT temporary AND NOT active
+WHERE slot_name = ANY(%s) AND pg_is_in_recovery() AND failover AND NOT synced AND NOT temporary AND NOT active
 """
 """A member that took the writes before all were killed at once still has slots of its own, and PostgreSQL puts no copy in the
-place of such a one. While it follows another one they are of no use.
+place of such a one. Where the other one has them, those of its own are of no use any more.
 """
 
 
@@ -217,18 +218,22 @@ def uncarried(values: Values, database: Database, failover: Failover, layout: La
     wanted = sum(each.merges == database.name for each in values.databases)
     if not wanted:
         return None
-    carried = 0
+    carried: dict[str, int] = {}
+    kept: list[str] = []
     password = layout.passwords[f"{database.name}/{postgres.SUPERUSER}"]
-    for name in failover.members:
+    for name in failover.members * 2:  # twice: what is kept is known when both were asked
         try:
             with psycopg.connect(
                 postgres.dsn(layout.ports[name], postgres.SUPERUSER, password), connect_timeout=2
             ) as one:
-                one.execute(_OUTLIVED.encode())
-                carried += sum(count or 0 for (count,) in one.execute(_CARRIED.encode()))
+                kept += [slot for (slot,) in one.execute(_KEPT.encode())]
+                one.execute(_OUTLIVED.encode(), [kept])
+                carried[name] = sum(count or 0 for (count,) in one.execute(_CARRIED.encode()))
         except psycopg.Error as error:
             return f"{name} can't be asked: {error}"
-    return None if carried >= wanted else "what is kept for another region is not kept by both members yet"
+    return (
+        None if sum(carried.values()) >= wanted else "what is kept for another region is not kept by both members yet"
+    )
 
 
 def login(database: Database, layout: Layout) -> tuple[str, str] | None:
