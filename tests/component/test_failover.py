@@ -15,7 +15,7 @@ import psycopg
 import pytest
 
 from aftershock.adapters import etcd, patroni, secrets
-from aftershock.core.history import Injected, Ledgered, Observed
+from aftershock.core.history import SLICE, Healed, Injected, Ledgered, Observed, Slice
 from aftershock.core.verdict import Verdict
 from aftershock.errors import TargetError
 from aftershock.faults.failover import unwilling
@@ -166,6 +166,12 @@ def landed(done: Done) -> bool:
     return all(done.condition(kind).status == "True" for kind in ("FaultLanded", "CleanedUp"))
 
 
+def taken_over(done: Done, killed: float) -> float:
+    """Return when a write was acknowledged again, in run seconds. Not when that began to last: a busy machine misses one later."""
+    slices = [each for each in done.history.all(Slice) if each.indicator == "us-west-writes"]
+    return min(each.n * SLICE for each in slices if each.good and each.n * SLICE > killed + 1)
+
+
 def west(done: Done) -> Ledgered:
     (found,) = [each for each in done.report.ledgers if each.indicator == "us-west-writes"]
     assert found.read
@@ -183,13 +189,14 @@ def test_another_server_takes_over_when_one_is_killed(
     done = run(pair, loss(tmp_path))
     assert landed(done)
     assert pair.leader() != before
-    (bracket,) = [one for one in done.judgement.recovery if one.indicator == "us-west-writes"]
-    assert bracket.rto is not None
-    assert bracket.after_healing is not None
+    killed, healed = done.history.all(Injected)[-1].at, done.history.all(Healed)[-1].at
+    again = taken_over(done, killed)
     told = west(done)
-    print(f"run {number}: outage {bracket.rto}, {told.lost_count} of {told.acknowledged} acknowledged writes lost")
-    assert bracket.rto.low > LEASE
-    assert bracket.after_healing.high == 0, "not the server that came back, but the other one"
+    print(
+        f"run {number}: again after {again - killed:.1f} s, {told.lost_count} of {told.acknowledged} acknowledged writes lost"
+    )
+    assert again - killed > LEASE
+    assert again < healed, "not the server that came back, but the other one"
     if synchronous:
         assert told.lost_count == 0
 
