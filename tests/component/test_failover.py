@@ -167,7 +167,7 @@ def landed(done: Done) -> bool:
 
 
 def taken_over(done: Done, killed: float) -> float:
-    """Return when a write was acknowledged again, in run seconds. Not when that began to last: a busy machine misses one later."""
+    """Return when a write was acknowledged again, in run seconds. Not since when all were: a busy machine misses one later."""
     slices = [each for each in done.history.all(Slice) if each.indicator == "us-west-writes"]
     return min(each.n * SLICE for each in slices if each.good and each.n * SLICE > killed + 1)
 
