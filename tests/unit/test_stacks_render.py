@@ -309,6 +309,21 @@ def test_passwords_that_are_there_stay_where_one_more_is_wanted(ground: Place) -
     assert read_record(file) == decided
 
 
+@pytest.mark.parametrize("lacking", [0, 1])
+def test_a_stack_that_lacks_a_password_is_not_whole(
+    ground: Place, monkeypatch: pytest.MonkeyPatch, lacking: int
+) -> None:
+    """An earlier version brought it up, and left open what the password is for."""
+    monkeypatch.setattr("aftershock.adapters.supervisor.supervisor_pid", lambda _: 1)
+    monkeypatch.setattr("aftershock.stacks.ready.missing_now", lambda *_: [])
+    ground.make(None)
+    ground.stack.touch()
+    ground.record.write_text(json.dumps({"ports": PORTS, "instance": "i1"}))
+    words = dict(list(LAYOUT.passwords.items())[lacking:])
+    (ground.secrets / "passwords.json").write_text(json.dumps(words))
+    assert local._whole(VALUES, ground) == (not lacking)
+
+
 @pytest.mark.parametrize("put", ["postgresql/primary", "postgresql", "dns", "dns/dns/zones"])
 def test_a_link_that_lies_where_a_folder_of_the_servers_is_to_be_is_refused(ground: Place, put: str) -> None:
     """Their account can write there, and would have us give it what the link leads to."""
