@@ -194,6 +194,7 @@ def test_another_server_takes_over_from_one_whose_pod_is_killed(wide: Namespace,
     """The pod that comes in its place has lost its data, and copies them from the one that has taken over."""
     first, second = SERVERS
     until("both servers are there", lambda: roles(wide) == {first: "leader", second: "replica"}, ground.FOLDER)
+    until("the other one has what us-east goes by", lambda: carried(wide, first, second), ground.FOLDER)
     before = pod(wide, first)["metadata"]["uid"]
     run = applied.run("server-lost")
     assert wide.told(run) == PASSED
@@ -264,6 +265,12 @@ def test_regions_that_are_cut_from_each_other_both_go_on(wide: Namespace, applie
     assert found["conflicting-writes"].lost_count >= 4 and found["conflicting-writes"].disputed == []
     assert found["acknowledged-writes"].read and found["acknowledged-writes"].lost_count == 0
     assert untouched(wide)
+
+
+def carried(wide: Namespace, leader: str, other: str) -> bool:
+    """Tell whether the other server has its own copy of the slot that us-east follows, and would go on with it."""
+    queried(wide, leader, "SELECT pg_log_standby_snapshot()")  # so that it gets there soon
+    return queried(wide, other, "SELECT count(*) FROM pg_replication_slots WHERE synced AND NOT temporary") == "1"
 
 
 @pytest.fixture
@@ -340,7 +347,7 @@ def test_what_the_pair_goes_by_changes_with_the_release_and_no_pod_is_made_anew(
     until(
         "writes wait for both, and both have the setting",
         lambda: (
-            [shows(wide, name, "max_connections") for name in SERVERS] == ["110", "110"]
+            [queried(wide, name, "SHOW max_connections") for name in SERVERS] == ["110", "110"]
             and sorted(roles(wide).values()) == ["leader", "sync_standby"]
         ),
         ground.FOLDER,
@@ -349,13 +356,13 @@ def test_what_the_pair_goes_by_changes_with_the_release_and_no_pod_is_made_anew(
     assert {name: pod(wide, name)["metadata"]["uid"] for name in SERVERS} == before
 
 
-def shows(wide: Namespace, server: str, setting: str) -> str:
-    """Ask a server itself how it has a setting; empty where it can't be asked just now."""
+def queried(wide: Namespace, server: str, query: str) -> str:
+    """Ask a server itself; empty where it can't be asked just now."""
     held = wide.tree("secret", f"{RELEASE}-{server}")["data"]["observer"]
-    login = {"host": pod(wide, server)["status"]["podIP"], "connect_timeout": 2}
+    login = f"{base64.b64decode(held).decode()} connect_timeout=2 hostaddr={pod(wide, server)['status']['podIP']}"
     try:
-        with psycopg.connect(base64.b64decode(held).decode(), **login) as one:
-            (found,) = one.execute("SELECT current_setting(%s)", (setting,)).fetchone() or ("",)
+        with psycopg.connect(login) as one:
+            (found,) = one.execute(query.encode()).fetchone() or ("",)
     except psycopg.Error:
         return ""
     return str(found)

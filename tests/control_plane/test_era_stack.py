@@ -286,8 +286,9 @@ def test_what_a_pair_goes_by_changes_without_a_pod_that_is_made_anew(helm: Helm,
     tree["databases"][place]["settings"] = {**database.settings, "max_connections": "120"}
     changed.write_text(yaml.safe_dump(tree))
     after = helm.template(*FIXED, "-f", changed)
-    for name in failover.members:
+    for name in (database.name, *failover.members):
         assert pod_template(after, name) == pod_template(before, name)
+    for name in failover.members:
         (said,) = [each for each in pod(after, f"meetings-1m-{name}")["containers"] if each["name"] == "agreeing"]
         environment = {each["name"]: each.get("value", "10.0.0.1") for each in said["env"]}
         for text, on in ((before, False), (after, True)):
@@ -301,7 +302,7 @@ def test_what_a_pair_goes_by_changes_without_a_pod_that_is_made_anew(helm: Helm,
 
 def pod_template(rendered: str, name: str) -> dict[str, Any]:
     """Return all that makes a part's pod anew when it changes."""
-    trees = [tree for tree in yaml.safe_load_all(rendered) if tree and tree["kind"] == "StatefulSet"]
+    trees = [tree for tree in yaml.safe_load_all(rendered) if tree and tree["kind"] in {"Deployment", "StatefulSet"}]
     return dict(next(tree for tree in trees if tree["metadata"]["name"] == f"meetings-1m-{name}")["spec"]["template"])
 
 

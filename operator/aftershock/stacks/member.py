@@ -125,6 +125,9 @@ class _Server(ThreadingTCPServer):
     allow_reuse_address = True
     daemon_threads = True
 
+    def handle_error(self, *_: object) -> None:
+        """Say nothing: who asked has gone, as the door does."""
+
 
 @contextmanager
 def _saying_none(address: str) -> Iterator[None]:
