@@ -5,11 +5,12 @@ import json
 import shlex
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
-from aftershock.errors import StackError
+from aftershock.errors import StackError, TargetError
 from aftershock.model.load import load_text
 from aftershock.model.stack import Stack
 from aftershock.stacks import layout, parts, patroni, render, supervised, values
@@ -278,6 +279,23 @@ def test_a_member_is_told_of_the_other_one_and_of_what_both_go_by(on: bool, monk
     assert agreed["postgresql"]["parameters"]["max_connections"] == "100"
     word = WIDE_LAYOUT.passwords["db-us-west/postgres"]
     assert told["postgresql"]["authentication"]["superuser"] == {"username": "postgres", "password": word}
+
+
+def test_members_that_are_up_are_told_all_that_they_go_by(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Settings too, and each of them: a server that a setting waits for is started anew by its own manager."""
+    told: list[tuple[str, dict[str, Any]]] = []
+
+    def settle(url: str, wanted: dict[str, Any]) -> None:
+        told.append((url, wanted))
+        raise TargetError("it does not answer yet", "wait")
+
+    monkeypatch.setattr(patroni, "settle", settle)
+    ((database, failover),) = WIDE.failing_over()
+    patroni.agree(WIDE, database, failover, WIDE_LAYOUT)
+    assert [url for url, _ in told] == [WIDE_LAYOUT.url(f"{each}:manager") for each in failover.members]
+    for _, wanted in told:
+        assert wanted == patroni.agreed(database, failover, merging=True)
+        assert wanted["postgresql"]["parameters"].items() >= database.settings.items()
 
 
 def test_dns_is_told_of_the_regions_in_their_order_and_looks_at_them_as_clients_come() -> None:
