@@ -5,11 +5,12 @@ import json
 import shlex
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
-from aftershock.errors import StackError
+from aftershock.errors import StackError, TargetError
 from aftershock.model.load import load_text
 from aftershock.model.stack import Stack
 from aftershock.stacks import layout, local, parts, patroni, render, supervised, values
@@ -349,6 +350,23 @@ def test_a_manager_is_run_by_what_was_written_now(ground: Place) -> None:
     ground.make_member("db", {"patroni.yaml": "now"}, None)
     assert [(each.name, each.read_text()) for each in folder.iterdir()] == [("patroni.yaml", "now")]
     assert (folder.stat().st_mode & 0o777, folder.parent.stat().st_mode & 0o777) == (0o700, 0o711)
+
+
+def test_members_that_are_up_are_told_all_that_they_go_by(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Settings too, and each of them: a server that a setting waits for is started anew by its own manager."""
+    told: list[tuple[str, dict[str, Any]]] = []
+
+    def settle(url: str, wanted: dict[str, Any]) -> None:
+        told.append((url, wanted))
+        raise TargetError("it does not answer yet", "wait")
+
+    monkeypatch.setattr(patroni, "settle", settle)
+    ((database, failover),) = WIDE.failing_over()
+    patroni.agree(WIDE, database, failover, WIDE_LAYOUT)
+    assert [url for url, _ in told] == [WIDE_LAYOUT.url(f"{each}:manager") for each in failover.members]
+    for _, wanted in told:
+        assert wanted == patroni.agreed(database, failover, merging=True)
+        assert wanted["postgresql"]["parameters"].items() >= database.settings.items()
 
 
 def test_dns_is_told_of_the_regions_in_their_order_and_looks_at_them_as_clients_come() -> None:
