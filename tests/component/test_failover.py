@@ -314,7 +314,7 @@ def test_the_store_takes_no_orders_from_whoever_comes_along(pair: Pair) -> None:
     ports = read_record(pair.file.parent / "record.json")["ports"]
     for way in ("etcd-us-west", "us-west-a-to-etcd", "us-west-b-to-etcd"):
         with pytest.raises(TargetError, match="answers with 400"):
-            etcd.holds("127.0.0.1", ports[way], f"/service/{DATABASE}/config")
+            etcd.value("127.0.0.1", ports[way], f"/service/{DATABASE}/config")
 
 
 def test_a_server_can_do_nothing_that_its_account_cannot(pair: Pair) -> None:
