@@ -356,7 +356,8 @@ def test_members_that_are_up_are_told_all_that_they_go_by(monkeypatch: pytest.Mo
     """Settings too, and each of them: a server that a setting waits for is started anew by its own manager."""
     told: list[tuple[str, dict[str, Any]]] = []
 
-    def settle(url: str, wanted: dict[str, Any]) -> None:
+    def settle(url: str, login: tuple[str, str] | None, wanted: dict[str, Any]) -> None:
+        assert login == ("manager", WIDE_LAYOUT.passwords["db-us-west/manager"])
         told.append((url, wanted))
         raise TargetError("it does not answer yet", "wait")
 
