@@ -111,7 +111,7 @@ class Pair(Wide):
         return self.notes("db-us-east", since) == self.notes(DATABASE, since) == self.notes("db-eu-west", since)
 
     def synchronous(self, wanted: bool) -> None:
-        patroni.agree(self.url, self.login, synchronous=wanted)
+        patroni.tell(self.url, self.login, {"synchronous_mode": wanted})
         until(self.ready, WHOLE)
         assert patroni.agreed(self.url).synchronous == wanted
 

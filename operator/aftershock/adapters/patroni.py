@@ -86,11 +86,6 @@ def restart(url: str, login: tuple[str, str] | None) -> None:
     _call(url, "POST", "/restart", json.dumps({"restart_pending": True}), login)
 
 
-def agree(url: str, login: tuple[str, str] | None, *, synchronous: bool) -> None:
-    """Have writes wait for another member, or not."""
-    tell(url, login, {"synchronous_mode": synchronous})
-
-
 def tell(url: str, login: tuple[str, str] | None, changed: Mapping[str, Any]) -> None:
     """Change what all members go by; None takes a value away. `login`: name and password, None where all are obeyed."""
     _call(url, "PATCH", "/config", json.dumps(changed), login)

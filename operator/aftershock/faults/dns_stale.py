@@ -24,6 +24,7 @@ from aftershock.adapters.threads import within
 from aftershock.core.lease import Lease
 from aftershock.errors import InputError, TargetError
 from aftershock.faults.fault import Evidence, Fault, Parameters, Site
+from aftershock.faults.process import clock
 from aftershock.model.problem import choose
 from aftershock.model.stack import GdnsdControl, Resolver
 from aftershock.probes.names import resolve_at
@@ -211,11 +212,6 @@ def refuse(site: Site, wanted: DnsStale) -> None:
             f"the DNS server {site.target} leads nobody to {wanted.to}",
             choose(wanted.to, regions, "add it to `resolver.ways` of the Stack"),
         )
-
-
-async def clock(_site: Site) -> float:
-    """Return this machine's clock: the server's file is here."""
-    return time.time()
 
 
 def undo(site: Site, lease: Lease) -> Mapping[str, Any]:

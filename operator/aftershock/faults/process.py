@@ -35,7 +35,7 @@ def workload_of(site: Site) -> Workload:
 
 
 async def clock(_site: Site) -> float:
-    """Return this machine's clock: the record and the processes are both here."""
+    """Return this machine's clock: the record and what is hit are both here."""
     return time.time()
 
 

@@ -67,10 +67,6 @@ def member(values: Values, database: Database, name: str, layout: Layout, data: 
     """Return the configuration of one member, as YAML: with passwords, so for its own account alone. `data` is its cluster."""
     failover = database.failover
     assert failover is not None
-    (other,) = (each for each in failover.members if each != name)
-    roles = {role: layout.passwords[f"{database.name}/{role}"] for role in (postgres.SUPERUSER, postgres.REPLICATION)}
-    superuser, replicating = ({"username": role, "password": word} for role, word in roles.items())
-    merging = values.merging(database)
     asked = layout.address(manager(name))
     word = layout.passwords.get(f"{failover.store}/{STORES_OWN}")
     entering = {"username": STORES_OWN, "password": word} if word else {}
@@ -86,27 +82,37 @@ def member(values: Values, database: Database, name: str, layout: Layout, data: 
             "etcd3": {"hosts": [layout.address(values.way(name, failover.store))], "use_proxies": True, **entering},
             # Never by itself, should the store lose what it holds while a copy is made: such a database lacks our roles.
             "bootstrap": {
-                "dcs": agreed(database, failover, merging=merging),
+                "dcs": agreed(database, failover, merging=values.merging(database)),
                 "method": "never",
                 "never": {"command": "false"},
             },
-            "postgresql": {
-                "listen": layout.address(name),
-                "connect_address": layout.address(values.way(other, name)),
-                "data_dir": data,
-                "bin_dir": str(postgres.programs()),
-                "pgpass": f"{data}.pgpass",
-                "use_unix_socket": False,
-                "authentication": {"superuser": superuser, "replication": replicating},
-                "parameters": {
-                    "unix_socket_directories": "",
-                    "dynamic_shared_memory_type": "mmap",  # as in `postgres.command`
-                    # What the other member lacks is not sent to another region: that would have what is lost with this one.
-                    **({"synchronized_standby_slots": replication.slot(other)} if merging else {}),
-                },
-            },
+            "postgresql": _server_of(values, database, name, layout, data),
         }
     )
+
+
+def _server_of(values: Values, database: Database, name: str, layout: Layout, data: str) -> dict[str, Any]:
+    """Return what a member's manager is told of its PostgreSQL."""
+    assert database.failover is not None
+    (other,) = (each for each in database.failover.members if each != name)
+    roles = {role: layout.passwords[f"{database.name}/{role}"] for role in (postgres.SUPERUSER, postgres.REPLICATION)}
+    superuser, replicating = ({"username": role, "password": word} for role, word in roles.items())
+    # What the other member lacks is not sent to another region: that would have what is lost with this one.
+    held_back = {"synchronized_standby_slots": replication.slot(other)} if values.merging(database) else {}
+    return {
+        "listen": layout.address(name),
+        "connect_address": layout.address(values.way(other, name)),
+        "data_dir": data,
+        "bin_dir": str(postgres.programs()),
+        "pgpass": f"{data}.pgpass",
+        "use_unix_socket": False,
+        "authentication": {"superuser": superuser, "replication": replicating},
+        "parameters": {
+            "unix_socket_directories": "",
+            "dynamic_shared_memory_type": "mmap",  # as in `postgres.command`
+            **held_back,
+        },
+    }
 
 
 def agreed(database: Database, failover: Failover, *, merging: bool) -> dict[str, Any]:
